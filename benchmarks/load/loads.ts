@@ -1,0 +1,168 @@
+// The loads of the benchmark, each a function from a target and a size to what it measured.
+// Time is taken here, around the work only; the processor time of the proxy is taken by the parent around the call.
+
+import type net from 'node:net';
+import { percentile } from '../measure/summary.ts';
+import { accepted, connectRequest, openTunnel, socketTo, type Target } from './tunnel.ts';
+
+export interface LoadRequest {
+  load: keyof typeof loads;
+  target: Target;
+  /** Tunnels, requests, bytes or round trips, by load. */
+  size: number;
+  /** Connections at once. */
+  connections: number;
+}
+
+/** Seconds of the work, and figures that only the client can see. */
+export interface LoadResult {
+  seconds: number;
+  p50Us?: number;
+  p99Us?: number;
+}
+
+const kilobyte = Buffer.alloc(1024, 'c');
+
+async function timed(work: () => Promise<unknown>): Promise<LoadResult> {
+  const started = process.hrtime.bigint();
+  await work();
+  return { seconds: Number(process.hrtime.bigint() - started) / 1e9 };
+}
+
+/** Runs `count` jobs, `lanes` at a time. */
+async function inLanes(count: number, lanes: number, job: () => Promise<void>): Promise<void> {
+  let left = count;
+  const lane = async () => {
+    while (left-- > 0) await job();
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+}
+
+/** Connect, CONNECT, 1 KB up, 1 KB down, close, seen through to the other side's FIN. */
+function oneTunnel(target: Target): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = socketTo(target);
+    let head: Buffer = Buffer.alloc(0);
+    let open = target.proxyPort === null;
+    let received = 0;
+    const answer = (chunk: Buffer) => {
+      head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+      open = accepted(head);
+      if (open) socket.write(kilobyte);
+    };
+    socket.on('connect', () => socket.write(open ? kilobyte : connectRequest(target)));
+    socket.on('data', (chunk: Buffer) => {
+      if (!open) return answer(chunk);
+      received += chunk.length;
+      if (received >= 1024) socket.end();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => (received >= 1024 ? resolve() : reject(new Error('closed before the answer'))));
+  });
+}
+
+const tunnels = ({ target, size, connections }: LoadRequest) =>
+  timed(() => inLanes(size, connections, () => oneTunnel(target)));
+
+/** Length of the first whole response in `buffer`, or 0. */
+function responseLength(buffer: Buffer): number {
+  const end = buffer.indexOf('\r\n\r\n');
+  if (end < 0) return 0;
+  const head = buffer.toString('latin1', 0, end);
+  const [, length] = /\r\ncontent-length: (\d+)/i.exec(head) ?? [];
+  if (!head.startsWith('HTTP/1.1 200') || length === undefined) throw new Error(`unexpected: ${head}`);
+  const whole = end + 4 + Number(length);
+  return buffer.length >= whole ? whole : 0;
+}
+
+/** Requests one after the other on one kept connection until `next` says there are no more. */
+function requestLane(target: Target, next: () => boolean): Promise<void> {
+  const { proxyPort, name, originPort } = target;
+  const host = `${name}:${originPort}`;
+  const request = `GET ${proxyPort === null ? '' : `http://${host}`}/kilobyte HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+  return new Promise((resolve, reject) => {
+    const socket = socketTo(target);
+    let received: Buffer = Buffer.alloc(0);
+    const step = () => {
+      if (next()) socket.write(request);
+      else socket.end();
+    };
+    socket.on('connect', step);
+    socket.on('data', (chunk: Buffer) => {
+      received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+      const length = responseLength(received);
+      if (length === 0) return;
+      received = received.subarray(length);
+      step();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve());
+  });
+}
+
+function requests({ target, size, connections }: LoadRequest): Promise<LoadResult> {
+  let left = size;
+  const next = () => left-- > 0;
+  const lanes = async () => {
+    await Promise.all(Array.from({ length: connections }, () => requestLane(target, next)));
+    if (left > 0) throw new Error(`${left} requests were not sent: connections closed early`);
+  };
+  return timed(lanes);
+}
+
+function download(socket: net.Socket, bytes: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let left = bytes;
+    socket.on('error', reject);
+    socket.on('close', () => reject(new Error(`closed with ${left} bytes missing`)));
+    socket.on('data', chunk => {
+      left -= chunk.length;
+      if (left <= 0) resolve();
+    });
+    socket.write(`${bytes}\n`);
+  });
+}
+
+/** `size` bytes altogether, over `connections` tunnels opened before. */
+async function bulk({ target, size, connections }: LoadRequest): Promise<LoadResult> {
+  const sockets = await Promise.all(Array.from({ length: connections }, () => openTunnel(target)));
+  const share = Math.floor(size / connections);
+  const result = await timed(() => Promise.all(sockets.map(socket => download(socket, share))));
+  for (const socket of sockets) socket.destroy();
+  return result;
+}
+
+/** One byte there and back, `size` times, in one open tunnel. */
+async function roundTrips({ target, size }: LoadRequest): Promise<LoadResult> {
+  const socket = await openTunnel(target);
+  const samples = new Float64Array(size);
+  const byte = Buffer.from('.');
+  const exchange = (i: number) =>
+    new Promise<void>(resolve => {
+      const started = process.hrtime.bigint();
+      socket.once('data', () => {
+        samples[i] = Number(process.hrtime.bigint() - started) / 1e3;
+        resolve();
+      });
+      socket.write(byte);
+    });
+  const result = await timed(async () => {
+    for (let i = 0; i < size; i++) await exchange(i);
+  });
+  socket.destroy();
+  return { ...result, p50Us: percentile(samples, 0.5), p99Us: percentile(samples, 0.99) };
+}
+
+const idle = new Set<net.Socket>();
+
+/** Opens `size` tunnels and keeps them until `closeIdle`. */
+const openIdle = ({ target, size, connections }: LoadRequest) =>
+  timed(() => inLanes(size, connections, async () => void idle.add(await openTunnel(target))));
+
+async function closeIdle(): Promise<LoadResult> {
+  for (const socket of idle) socket.destroy();
+  idle.clear();
+  return { seconds: 0 };
+}
+
+export const loads = { tunnels, requests, bulk, roundTrips, openIdle, closeIdle };
