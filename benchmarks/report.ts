@@ -75,8 +75,9 @@ function rowsOf({ metrics, peers }: Result): string[][] {
 const notes = `
 Median (least–most) of the rounds; in each round every peer runs every load, in an order that turns from round to round.
 ↑ more is better, ↓ less is better. Proxy CPU: user and system time of all the proxy's processes, from /proc.
-Whole-system CPU counts everything that ran on the machine meanwhile. Client, origin and proxy share the processors, so rates are those of the whole machine at work, and CPU
-per unit is the figure to compare. The client is not the bottleneck where "no proxy" is well above the others.
+Whole-system CPU counts everything that ran on the machine meanwhile. Client, origin and proxy share its processors,
+so rates are those of the whole machine at work, and CPU per unit is the figure to compare.
+The client is not the bottleneck where "no proxy" is well above the others.
 Idle tunnels: a fresh proxy, 500 tunnels to warm it, then the growth of private memory with 1,000 open ones.`;
 
 export function asText(result: Result): string {
