@@ -17,7 +17,8 @@ const root = path.resolve(import.meta.dirname, '../..');
 export interface GatewayOptions {
   /** Laid over the defaults below: objects are merged, everything else replaced. */
   config?: Record<string, unknown>;
-  policies?: object[];
+  /** Policy objects, or the text of a policy file. */
+  policies?: object[] | string;
   /** The text of the users file. */
   users?: string;
   /** `dns.server` of a test DNS server. */

@@ -22,15 +22,19 @@ export class RawClient {
   #ending: Ending | null = null;
   #changed: () => void = () => {};
 
-  constructor(socket: net.Socket) {
-    this.socket = socket;
-    socket.on('data', (chunk: Buffer) => {
+  readonly #listeners = {
+    data: (chunk: Buffer) => {
       this.#received.push(chunk);
       this.#changed();
-    });
-    socket.on('end', () => this.#finish('end'));
-    socket.on('error', () => this.#finish('reset'));
-    socket.on('close', () => this.#finish('reset'));
+    },
+    end: () => this.#finish('end'),
+    error: () => this.#finish('reset'),
+    close: () => this.#finish('reset'),
+  };
+
+  constructor(socket: net.Socket) {
+    this.socket = socket;
+    for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
 
   #finish(ending: Ending): void {
@@ -73,6 +77,12 @@ export class RawClient {
   end(): this {
     this.socket.end();
     return this;
+  }
+
+  /** Hands the socket over, for TLS inside a tunnel: from here on this client reads nothing. */
+  release(): net.Socket {
+    for (const [event, listener] of Object.entries(this.#listeners)) this.socket.off(event, listener);
+    return this.socket.pause();
   }
 
   /** Ends with RST. */
