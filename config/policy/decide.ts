@@ -1,0 +1,146 @@
+// The decision: guard, then tiers, then the default, for one question against one compiled policy.
+// Pure: the time comes with the question, and names are resolved by someone else between the two steps.
+//
+// A name is decided twice: `decideByName` before DNS, so that a name no rule could allow never causes a query,
+// and `decideByAddress` for each address it resolves to. An address literal is decided by address alone.
+// A policy in Audit mode changes no verdict: what it would have denied is told beside the allow.
+
+import type { IpAddress } from './address.ts';
+import type { CompiledPolicy } from './compile.ts';
+import type { Decision, Ground, Question } from './decision.ts';
+import { embeddedIpv4 } from './embedded-ipv4.ts';
+import type { GuardHit } from './guard.ts';
+import { plainAscii } from './quote.ts';
+import { type CompiledRule, portCode, type RuleIndex, Search } from './rule-index.ts';
+
+const longestReason = 300;
+const noAddresses: readonly IpAddress[] = Object.freeze([]);
+const families = [4, 6] as const;
+
+// One search object serves every decision: decisions are synchronous, and none starts inside another.
+const search = new Search();
+
+/** Before DNS: a denial when no address could be allowed for this name, otherwise `resolve`. */
+export function decideByName(policy: CompiledPolicy, question: Question): Decision | 'resolve' {
+  prepare(question, null, null, false);
+  const isAlive = { 4: true, 6: true };
+  let denial: Decision | null = null;
+  for (const indexes of policy.subjects.viewOf(question.client)) {
+    if (indexes.length === 0) continue;
+    for (const family of families) {
+      if (!isAlive[family]) continue;
+      const outcome = nameOutcome(indexes, family);
+      if (outcome === 'resolve') return 'resolve';
+      if (outcome === 'next') continue;
+      isAlive[family] = false;
+      denial = outcome;
+    }
+  }
+  if (!isAlive[4] && !isAlive[6]) return denial!;
+  return policy.defaultDecision.verdict === 'allow' ? 'resolve' : policy.defaultDecision;
+}
+
+/** With the address: final. For a name, one of the addresses it resolved to; else the literal's own. */
+export function decideByAddress(policy: CompiledPolicy, question: Question, address: IpAddress): Decision {
+  if (policy.guard.isOwnListener(address, question.destination.port))
+    return ownListenerDenial(policy, address);
+  const hit = policy.guard.hitOf(address);
+  const actual = evaluate(policy, question, address, hit, false);
+  if (!policy.hasAudit || actual.verdict === 'deny') return actual;
+  const shadow = evaluate(policy, question, address, hit, true);
+  return shadow.verdict === 'deny' ? { ...actual, wouldDeny: groundOf(shadow) } : actual;
+}
+
+function prepare(
+  question: Question,
+  address: IpAddress | null,
+  hit: GuardHit | null,
+  withAudit: boolean,
+): void {
+  const { destination, protocol, nowMs } = question;
+  search.host = destination.kind === 'name' ? destination.host : null;
+  search.address = address;
+  search.embedded = address === null || hit === null ? noAddresses : embeddedIpv4(address);
+  search.opensAt = hit === null ? 0 : hit.opensAt;
+  search.port = portCode(protocol, destination.port);
+  search.nowMs = nowMs;
+  search.withAudit = withAudit;
+}
+
+/** What one tier says of every address of a family: some may be allowed, all are denied, or some go on. */
+function nameOutcome(indexes: readonly RuleIndex[], family: 4 | 6): 'resolve' | 'next' | Decision {
+  search.reset();
+  for (const index of indexes) index.searchWhole(search, family);
+  const whole = search.best;
+  const order = whole === null ? Infinity : whole.order;
+  if (whole?.action === 'Allow' || hasPartial(indexes, family, 'Allow', order)) return 'resolve';
+  if (whole === null || whole.action === 'Pass' || hasPartial(indexes, family, 'Pass', order)) return 'next';
+  return whole.decision();
+}
+
+function hasPartial(
+  indexes: readonly RuleIndex[],
+  family: 4 | 6,
+  action: 'Allow' | 'Pass',
+  order: number,
+): boolean {
+  return indexes.some(index => index.hasPartial(search, family, action, order));
+}
+
+/** The first match through the tiers. An Allow that the guard holds back does not match, and is remembered. */
+function evaluate(
+  policy: CompiledPolicy,
+  question: Question,
+  address: IpAddress,
+  hit: GuardHit | null,
+  withAudit: boolean,
+): Decision {
+  prepare(question, address, hit, withAudit);
+  let blocked: CompiledRule | null = null;
+  for (const indexes of policy.subjects.viewOf(question.client)) {
+    search.reset();
+    for (const index of indexes) index.search(search);
+    const { best } = search;
+    if (best === null || (search.blocked !== null && search.blocked.order < best.order))
+      blocked ??= search.blocked;
+    if (best === null || best.action === 'Pass') continue;
+    if (best.action === 'Deny' && blocked !== null) return guardDenial(policy, address, hit!, blocked);
+    return best.decision();
+  }
+  return hit === null ? policy.defaultDecision : guardDenial(policy, address, hit, blocked);
+}
+
+function groundOf({ tier, policy, rule, reason }: Ground): Ground {
+  return { tier, policy, rule, reason };
+}
+
+function ownListenerDenial({ generation }: CompiledPolicy, address: IpAddress): Decision {
+  return guardDecision(generation, `${address.text} is the gateway itself, which is never a destination`);
+}
+
+/** Names the range, and the rule that would have allowed the address had it named it. */
+function guardDenial(
+  { generation }: CompiledPolicy,
+  address: IpAddress,
+  { range, opensAt, embedded }: GuardHit,
+  blocked: CompiledRule | null,
+): Decision {
+  const inner = embedded && `, holding ${embedded.address.text} (${embedded.range.name})`;
+  const where = `${address.text} is ${range.name} (${range.cidr.text})${inner ?? ''}`;
+  const how = opensAt === range.cidr.prefix ? 'a block inside it' : 'that single address';
+  const who =
+    blocked === null ? 'which no rule opens' : `which ${blocked.policy} rule ${blocked.name} does not open`;
+  return guardDecision(generation, `${where}, ${who}: only ${how} as cidr or resolvesTo does`);
+}
+
+function guardDecision(generation: number, reason: string): Decision {
+  return Object.freeze({
+    verdict: 'deny',
+    tier: 'Guard',
+    policy: null,
+    rule: null,
+    reason: plainAscii(reason, longestReason),
+    generation,
+    origin: null,
+  });
+}

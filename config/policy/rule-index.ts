@@ -1,0 +1,234 @@
+// Rules of one tier and one subject, indexed by destination: names and suffixes by hash, blocks by longest
+// prefix. A search visits only rules whose host or block applies, and allocates nothing.
+// It knows neither tiers nor subjects; decide.ts puts those together.
+
+import { type Cidr, cidrContains, type IpAddress } from './address.ts';
+import type { Decision } from './decision.ts';
+import type { Peer, PortRange, RuleAction } from './policy-model.ts';
+import { noNode, type PrefixTable, prefixTable } from './prefix-table.ts';
+
+/** A rule ready for searching. */
+export interface CompiledRule {
+  /** Place within its tier; the lowest that matches decides. */
+  readonly order: number;
+  readonly action: RuleAction;
+  /** `Kind/name` or `Kind/namespace/name`. */
+  readonly policy: string;
+  readonly name: string;
+  /** Pairs of first and last port code. */
+  readonly ports: readonly number[];
+  readonly resolvesTo: readonly Cidr[];
+  readonly expiresAtMs: number;
+  readonly audit: boolean;
+  /** Frozen, and made when it is first needed. */
+  decision(): Decision;
+}
+
+/** One way a rule may match: a host pattern (prefix -1, opens nothing by itself) or a block. */
+interface Target {
+  readonly rule: CompiledRule;
+  readonly prefix: number;
+  readonly except: readonly Cidr[];
+}
+
+/** A port and its protocol as one number. */
+export function portCode(protocol: 'TCP' | 'UDP', port: number): number {
+  return protocol === 'UDP' ? port + 65_536 : port;
+}
+
+/** Ranges as pairs of codes, for `CompiledRule.ports`. */
+export function portCodes(ranges: readonly PortRange[]): number[] {
+  return ranges.flatMap(({ protocol, from, to }) => [portCode(protocol, from), portCode(protocol, to)]);
+}
+
+/** What a search looks for and what it found; one object serves many searches. */
+export class Search {
+  /** The normalised name, or null for an address literal. */
+  host: string | null = null;
+  address: IpAddress | null = null;
+  /** IPv4 addresses inside the address: only Deny holds against them. */
+  embedded: readonly IpAddress[] = [];
+  /** Prefix length a block needs to open the address; 0 where nothing guards it. */
+  opensAt = 0;
+  port = 0;
+  nowMs = 0;
+  withAudit = false;
+
+  /** The first rule in order that matches. */
+  best: CompiledRule | null = null;
+  /** The first Allow that would match but for the guard. */
+  blocked: CompiledRule | null = null;
+
+  reset(): void {
+    this.best = null;
+    this.blocked = null;
+  }
+
+  /** Port, protocol, time and mode: everything but the destination and the subject. */
+  applies(rule: CompiledRule): boolean {
+    return hasPort(rule.ports, this.port) && this.nowMs < rule.expiresAtMs && (this.withAudit || !rule.audit);
+  }
+
+  /** Visits targets in order, up to the first that matches or comes after one already found. */
+  visit(targets: readonly Target[] | undefined): void {
+    if (targets === undefined) return;
+    for (const target of targets) {
+      const { rule } = target;
+      if (this.best !== null && rule.order >= this.best.order) return;
+      if (!this.applies(rule) || this.#isExcepted(target, this.address)) continue;
+      if (rule.action === 'Allow' && !this.#opens(target)) {
+        if (this.blocked === null || rule.order < this.blocked.order) this.blocked = rule;
+        continue;
+      }
+      this.best = rule;
+      return;
+    }
+  }
+
+  /** Visits the Deny targets of a block that holds an embedded address. */
+  visitEmbedded(targets: readonly Target[], embedded: IpAddress): void {
+    for (const target of targets) {
+      const { rule } = target;
+      if (this.best !== null && rule.order >= this.best.order) return;
+      if (rule.action !== 'Deny' || !this.applies(rule) || this.#isExcepted(target, embedded)) continue;
+      this.best = rule;
+      return;
+    }
+  }
+
+  #isExcepted({ except }: Target, address: IpAddress | null): boolean {
+    return address !== null && except.length > 0 && except.some(block => cidrContains(block, address));
+  }
+
+  /**
+   * Whether an Allow reaches a guarded address: its own block is as narrow as the guard asks (both hold the
+   * address, so the longer prefix lies inside the shorter), or `resolvesTo` names such a block for a name.
+   */
+  #opens({ prefix, rule }: Target): boolean {
+    if (prefix >= this.opensAt || this.opensAt === 0) return true;
+    const { address, opensAt } = this;
+    if (this.host === null || address === null) return false;
+    return rule.resolvesTo.some(block => block.prefix >= opensAt && cidrContains(block, address));
+  }
+}
+
+function hasPort(ports: readonly number[], port: number): boolean {
+  for (let at = 0; at < ports.length; at += 2) {
+    if (port >= ports[at]! && port <= ports[at + 1]!) return true;
+  }
+  return false;
+}
+
+/** Rules that match some addresses of a family, told apart only by what `Search.applies` looks at. */
+interface PartialMatch {
+  readonly rule: CompiledRule;
+  readonly family: 4 | 6;
+}
+
+export class RuleIndex {
+  readonly #exact = new Map<string, Target[]>();
+  readonly #suffix = new Map<string, Target[]>();
+  /** Label counts of the suffixes, so that only suffixes of these lengths are looked up. */
+  readonly #suffixLabels = new Set<number>();
+  /** `host: "*"`: every name, no address literal. */
+  readonly #everyName: Target[] = [];
+  /** Rules without `to`. */
+  readonly #everything: Target[] = [];
+  /** Blocks of prefix 0 without exceptions: every address of the family. */
+  readonly #everyAddress: Record<4 | 6, Target[]> = { 4: [], 6: [] };
+  readonly #partials: PartialMatch[];
+  readonly #blocks: PrefixTable<Target>;
+
+  /** Rules come in ascending order. */
+  constructor(rules: Iterable<{ rule: CompiledRule; to: readonly Peer[] | null }>) {
+    const blocks: [Cidr, Target][] = [];
+    const partials = new Map<string, PartialMatch>();
+    for (const { rule, to } of rules) {
+      if (to === null) this.#everything.push({ rule, prefix: -1, except: [] });
+      for (const peer of to ?? []) {
+        if (peer.kind === 'host') this.#addHost(rule, peer);
+        else blocks.push(this.#addBlock(rule, peer, partials));
+      }
+    }
+    this.#blocks = prefixTable(blocks);
+    this.#partials = [...partials.values()];
+  }
+
+  /** Finds the first rule for the search's address, and its name if it has one. */
+  search(search: Search): void {
+    search.visit(this.#everything);
+    if (search.host !== null) this.#searchName(search, search.host);
+    const blocks = this.#blocks;
+    if (blocks.size === 0 || search.address === null) return;
+    for (let node = blocks.find(search.address); node !== noNode; node = blocks.parentOf(node)) {
+      search.visit(blocks.itemsOf(node));
+    }
+    for (const embedded of search.embedded) {
+      for (let node = blocks.find(embedded); node !== noNode; node = blocks.parentOf(node)) {
+        search.visitEmbedded(blocks.itemsOf(node), embedded);
+      }
+    }
+  }
+
+  /** Finds the first rule that matches the search's name whatever address of this family it resolves to. */
+  searchWhole(search: Search, family: 4 | 6): void {
+    search.visit(this.#everything);
+    if (search.host !== null) this.#searchName(search, search.host);
+    search.visit(this.#everyAddress[family]);
+  }
+
+  /** Whether a rule of this action, before `order`, matches some address of this family. */
+  hasPartial(search: Search, family: 4 | 6, action: RuleAction, order: number): boolean {
+    for (const { rule, family: its } of this.#partials) {
+      if (its === family && rule.action === action && rule.order < order && search.applies(rule)) return true;
+    }
+    return false;
+  }
+
+  #searchName(search: Search, host: string): void {
+    search.visit(this.#everyName);
+    search.visit(this.#exact.get(host));
+    if (this.#suffix.size === 0) return;
+    let labels = countLabels(host);
+    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+      labels -= 1;
+      if (this.#suffixLabels.has(labels)) search.visit(this.#suffix.get(host.slice(dot + 1)));
+    }
+  }
+
+  #addHost(rule: CompiledRule, { pattern }: Peer & { kind: 'host' }): void {
+    const target: Target = { rule, prefix: -1, except: [] };
+    if (pattern.kind === 'any') this.#everyName.push(target);
+    else if (pattern.kind === 'exact') append(this.#exact, pattern.name, target);
+    else {
+      append(this.#suffix, pattern.name, target);
+      this.#suffixLabels.add(countLabels(pattern.name));
+    }
+  }
+
+  #addBlock(
+    rule: CompiledRule,
+    { cidr, except }: Peer & { kind: 'cidr' },
+    partials: Map<string, PartialMatch>,
+  ): [Cidr, Target] {
+    const target: Target = { rule, prefix: cidr.prefix, except };
+    const { family } = cidr.base;
+    if (cidr.prefix === 0 && except.length === 0) this.#everyAddress[family].push(target);
+    const key = `${rule.action} ${family} ${rule.ports.join()} ${rule.expiresAtMs} ${rule.audit}`;
+    // The first of its like stands for all: the rest come later in order and apply no sooner.
+    if (rule.action !== 'Deny' && !partials.has(key)) partials.set(key, { rule, family });
+    return [cidr, target];
+  }
+}
+
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+function countLabels(name: string): number {
+  let count = 1;
+  for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) count += 1;
+  return count;
+}
