@@ -1,0 +1,121 @@
+// Admission: identify -> decide by name -> resolve -> guard and decide by address -> permit.
+// The only maker of permits. It opens no connection. Every fact it learns is noted in the session as it goes, so
+// that the record of a refused session says as much as that of an allowed one.
+
+import type { IpAddress } from '../../config/policy/address.ts';
+import { decideByAddress, decideByName } from '../../config/policy/decide.ts';
+import type { Decision, Question } from '../../config/policy/decision.ts';
+import type { Destination } from '../../config/policy/destination.ts';
+import { Failure } from '../session/failure.ts';
+import type { Session } from '../session/session.ts';
+import { type Credentials, identify } from './identify.ts';
+import { type Permit, takePermitOffice } from './permit.ts';
+import type { NameResolver } from './resolve.ts';
+import { sourceFor } from './source-address.ts';
+import type { UserVerifier } from './users.ts';
+
+const issuePermit = takePermitOffice();
+
+export interface Admission {
+  resolver: NameResolver;
+  verifier: UserVerifier;
+}
+
+export interface AdmissionRequest {
+  destination: Destination;
+  credentials: Credentials | null;
+  http?: { method: string; path: string };
+}
+
+/**
+ * Decides whether and to where a session may dial.
+ * @throws Failure with the reason, the decision being noted in the session
+ */
+export async function admit(
+  admission: Admission,
+  session: Session,
+  request: AdmissionRequest,
+): Promise<Permit> {
+  if (session.overLimit) throw session.overLimit;
+  session.stage = 'identify';
+  session.destination = request.destination;
+  const client = await identify(session, request.credentials, admission.verifier);
+  const { destination, http } = request;
+  const question: Question = {
+    client,
+    destination,
+    protocol: 'TCP',
+    nowMs: Date.now(),
+    ...(http && { http }),
+  };
+  session.question = question;
+  const addresses = await candidates(admission.resolver, session, question);
+  const allowed = decideAddresses(session, question, addresses);
+  return permitFor(session, allowed);
+}
+
+/** The addresses to decide on: the literal itself, or what a name that may be allowed resolves to. */
+async function candidates(
+  resolver: NameResolver,
+  session: Session,
+  question: Question,
+): Promise<readonly IpAddress[]> {
+  session.stage = 'decide';
+  const { destination } = question;
+  if (destination.address) return [destination.address];
+  const byName = decideByName(session.snapshot.policy, question);
+  if (byName !== 'resolve') throw refuse(session, byName, 'denied-by-name');
+  return resolveName(resolver, session, destination.host);
+}
+
+async function resolveName(
+  resolver: NameResolver,
+  session: Session,
+  name: string,
+): Promise<readonly IpAddress[]> {
+  session.stage = 'resolve';
+  const before = performance.now();
+  try {
+    const { dns, limits } = session.snapshot.config;
+    const addresses = await resolver.resolve(name, dns?.servers ?? null, limits);
+    session.resolved = addresses.map(address => address.text);
+    return addresses;
+  } finally {
+    session.resolveMs = performance.now() - before;
+  }
+}
+
+/** Promise 2: every answer is classified. What is forbidden is left out or refuses the whole, as configured. */
+function decideAddresses(session: Session, question: Question, addresses: readonly IpAddress[]): IpAddress[] {
+  const { policy, config } = session.snapshot;
+  const decisions = addresses.map(address => decideByAddress(policy, question, address));
+  const allowed = addresses.filter((_, i) => decisions[i]!.verdict === 'allow');
+  const denial = decisions.find(decision => decision.verdict === 'deny');
+  session.forbidden = addresses
+    .filter((_, i) => decisions[i]!.verdict === 'deny')
+    .map(address => address.text);
+  const refused = allowed.length === 0 || (denial && config.guard.onForbiddenAnswer === 'Refuse');
+  if (denial && refused) throw refuse(session, denial, 'denied-by-address');
+  session.decisionsByAddress = new Map(addresses.map((address, i) => [address.text, decisions[i]!]));
+  session.decision = decisions.find(decision => decision.verdict === 'allow')!;
+  return allowed;
+}
+
+/** Asks for credentials instead of refusing where none were shown and showing some could change the answer. */
+function refuse(session: Session, decision: Decision, kind: 'denied-by-name' | 'denied-by-address'): Failure {
+  session.decision = decision;
+  const { policy, users } = session.snapshot;
+  const askForUser = session.question?.client.user === null && policy.usersMayHelp && users.size > 0;
+  return new Failure(askForUser ? 'authentication-required' : kind, decision.reason);
+}
+
+function permitFor(session: Session, allowed: readonly IpAddress[]): Permit {
+  const source = sourceFor(session.snapshot.sourceAddresses, session.clientAddress);
+  const addresses = allowed.filter(address => source.covers(address.family));
+  if (addresses.length === 0)
+    throw new Failure(
+      'no-source-address',
+      'no source address of the family of the destination is configured',
+    );
+  return issuePermit({ addresses, port: session.destination!.port, source });
+}

@@ -1,0 +1,146 @@
+// Names to addresses: A and AAAA together, remembered for their TTL, one query at a time for each name.
+// It goes to the DNS servers only: no search domains and no hosts file, so that a name means the same to
+// policy and to the connection. It judges no address; admit.ts does.
+
+import { Resolver } from 'node:dns/promises';
+import type { Limits } from '../../config/gateway-config.ts';
+import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
+import { Failure } from '../session/failure.ts';
+import { DnsCache, type Resolution } from './dns-cache.ts';
+
+interface Answer {
+  address: string;
+  ttl: number;
+}
+
+/** RFC 6761 section 6.3: these names never go to a DNS server. */
+const loopback: readonly IpAddress[] = [parseAddress('::1')!, parseAddress('127.0.0.1')!];
+const isLocalhost = (name: string) => name === 'localhost' || name.endsWith('.localhost');
+
+const noAddressCodes = new Set(['ENOTFOUND', 'ENODATA']);
+
+export class NameResolver {
+  readonly #cache = new DnsCache();
+  readonly #inFlight = new Map<string, Promise<Resolution>>();
+  #servers: readonly string[] | null = null;
+  #resolver: Resolver | null = null;
+  #resolverTimeoutMs = 0;
+  /** Look-ups that went to a server, by how they ended. */
+  readonly lookups = { found: 0, failed: 0 };
+
+  get cache(): DnsCache {
+    return this.#cache;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /**
+   * The addresses of a normalised name, at least one.
+   * @throws Failure `name-not-found`, `name-without-address`, `resolve-failed`, `resolve-timeout`, `resolve-busy`
+   */
+  async resolve(
+    name: string,
+    servers: readonly string[] | null,
+    limits: Limits,
+  ): Promise<readonly IpAddress[]> {
+    if (isLocalhost(name)) return loopback;
+    this.#use(servers, limits);
+    const resolution = this.#cache.get(name, performance.now()) ?? (await this.#lookUpOnce(name, limits));
+    if (resolution instanceof Failure) throw resolution;
+    return resolution;
+  }
+
+  /** Other servers may answer otherwise: what was remembered is forgotten with them. */
+  #use(servers: readonly string[] | null, limits: Limits): void {
+    if (this.#resolver && servers === this.#servers && this.#resolverTimeoutMs === limits.resolveTimeout)
+      return;
+    this.#servers = servers;
+    this.#resolverTimeoutMs = limits.resolveTimeout;
+    const timeout = Math.max(50, Math.floor(limits.resolveTimeout / 3));
+    this.#resolver = new Resolver({ timeout, tries: 3, maxTimeout: timeout });
+    if (servers) this.#resolver.setServers(servers);
+    this.#cache.clear();
+  }
+
+  async #lookUpOnce(name: string, limits: Limits): Promise<Resolution> {
+    const running = this.#inFlight.get(name);
+    if (running !== undefined) return running;
+    if (this.#inFlight.size >= limits.resolvesInFlight)
+      return new Failure('resolve-busy', 'too many names are being looked up');
+    const lookup = this.#lookUp(name, limits).finally(() => this.#inFlight.delete(name));
+    this.#inFlight.set(name, lookup);
+    return lookup;
+  }
+
+  async #lookUp(name: string, limits: Limits): Promise<Resolution> {
+    const { resolution, ttlMs } = await withDeadline(this.#query(name, limits), name, limits);
+    this.lookups[resolution instanceof Failure ? 'failed' : 'found'] += 1;
+    if (ttlMs > 0) this.#cache.set(name, resolution, performance.now() + ttlMs, limits.dnsCacheEntries);
+    return resolution;
+  }
+
+  async #query(name: string, limits: Limits): Promise<Found> {
+    const options = { ttl: true } as const;
+    const [v6, v4] = await Promise.allSettled([
+      this.#resolver!.resolve6(name, options),
+      this.#resolver!.resolve4(name, options),
+    ]);
+    const answers = interleave(answersOf(v6), answersOf(v4)).slice(0, limits.dnsAddressesPerName);
+    if (answers.length > 0) return foundAddresses(answers, limits);
+    return foundNothing(name, [errorOf(v6), errorOf(v4)], limits);
+  }
+}
+
+interface Found {
+  resolution: Resolution;
+  /** How long it may be remembered; 0 is not at all. */
+  ttlMs: number;
+}
+
+const answersOf = (settled: PromiseSettledResult<Answer[]>) =>
+  settled.status === 'fulfilled' ? settled.value : [];
+const errorOf = (settled: PromiseSettledResult<Answer[]>) =>
+  settled.status === 'rejected' ? ((settled.reason as NodeJS.ErrnoException).code ?? 'EUNKNOWN') : 'ENODATA';
+
+/** RFC 8305 section 4: families in turn, IPv6 first. */
+function interleave<T>(first: readonly T[], second: readonly T[]): T[] {
+  const length = Math.max(first.length, second.length);
+  return Array.from({ length }, (_, i) => [first[i], second[i]])
+    .flat()
+    .filter(item => item !== undefined);
+}
+
+function foundAddresses(answers: Answer[], limits: Limits): Found {
+  const addresses = answers.map(answer => parseAddress(answer.address)).filter(address => address !== null);
+  const ttlMs = Math.min(...answers.map(answer => answer.ttl)) * 1000;
+  return {
+    resolution: Object.freeze(addresses),
+    ttlMs: Math.min(Math.max(ttlMs, limits.dnsMinimumTtl), limits.dnsMaximumTtl),
+  };
+}
+
+/** A name without addresses is remembered for a short time; a server that failed is asked again. */
+function foundNothing(name: string, codes: readonly string[], limits: Limits): Found {
+  const trouble = codes.find(code => !noAddressCodes.has(code));
+  if (trouble === 'ETIMEOUT') return { resolution: timedOut(name), ttlMs: 0 };
+  if (trouble)
+    return { resolution: new Failure('resolve-failed', `looking up ${name}: ${trouble}`), ttlMs: 0 };
+  const failure = codes.every(code => code === 'ENOTFOUND')
+    ? new Failure('name-not-found', `looking up ${name}: no such name`)
+    : new Failure('name-without-address', `looking up ${name}: the name has no address`);
+  return { resolution: failure, ttlMs: limits.dnsNegativeTtl };
+}
+
+const timedOut = (name: string) => new Failure('resolve-timeout', `looking up ${name}: no answer in time`);
+
+async function withDeadline(found: Promise<Found>, name: string, limits: Limits): Promise<Found> {
+  const { promise: late, resolve } = Promise.withResolvers<Found>();
+  const timer = setTimeout(() => resolve({ resolution: timedOut(name), ttlMs: 0 }), limits.resolveTimeout);
+  try {
+    return await Promise.race([found, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

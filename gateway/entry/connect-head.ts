@@ -1,0 +1,102 @@
+// The head of a CONNECT request as a byte machine: bytes in; "need more", a request, or a Failure out.
+// Strict (RFC 9112): CRLF only, no folding, token field names, no control bytes. It knows no socket and no policy.
+
+import { type Destination, parseAuthority } from '../../config/policy/destination.ts';
+import type { Credentials } from '../admission/identify.ts';
+import { Failure } from '../session/failure.ts';
+import { checkHost, credentialsOf, type RawFields, valuesOf } from './http-fields.ts';
+
+export interface ConnectRequest {
+  destination: Destination;
+  credentials: Credentials | null;
+}
+
+export interface HeadLimits {
+  requestHeadBytes: number;
+  requestHeadFields: number;
+}
+
+const LF = 0x0a;
+const CR = 0x0d;
+const requestLine = /^CONNECT ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
+const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
+
+const bad = (message: string, target?: string) =>
+  Object.assign(new Failure('bad-request', message), { target });
+
+/** Takes a head that may come in pieces. `push` gives the whole head as text once it is there, and what follows it. */
+export class HeadMachine {
+  readonly #limits: HeadLimits;
+  #bytes: Buffer = Buffer.alloc(0);
+  #scanned = 0;
+
+  constructor(limits: HeadLimits) {
+    this.#limits = limits;
+  }
+
+  /** @throws Failure `bad-request` on a bare LF or CR, `head-too-large` */
+  push(chunk: Buffer): { lines: string[]; rest: Buffer } | null {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+    const end = this.#findEnd();
+    if (
+      end > this.#limits.requestHeadBytes ||
+      (end < 0 && this.#bytes.length > this.#limits.requestHeadBytes)
+    )
+      throw new Failure('head-too-large', `the request head is over ${this.#limits.requestHeadBytes} bytes`);
+    if (end < 0) return null;
+    const lines = this.#bytes.toString('latin1', 0, end - 4).split('\r\n');
+    return { lines, rest: this.#bytes.subarray(end) };
+  }
+
+  /** Index after the empty line, or -1. Looks at each byte once. */
+  #findEnd(): number {
+    const bytes = this.#bytes;
+    for (let at = bytes.indexOf(LF, this.#scanned); at >= 0; at = bytes.indexOf(LF, at + 1)) {
+      if (bytes[at - 1] !== CR) throw bad('a line ends with a bare LF');
+      if (at >= 3 && bytes[at - 2] === LF) return at + 1;
+      this.#scanned = at + 1;
+    }
+    return -1;
+  }
+}
+
+/**
+ * The request of a whole CONNECT head.
+ * @throws Failure `bad-request`, `head-too-large` by the number of fields, `authentication-failed`
+ */
+export function parseConnectHead(lines: readonly string[], limits: HeadLimits): ConnectRequest {
+  const target = requestLine.exec(lines[0]!)?.[1];
+  if (target === undefined) throw bad('the request line is not CONNECT host:port HTTP/1.1');
+  if (lines.length - 1 > limits.requestHeadFields)
+    throw new Failure('head-too-large', `more than ${limits.requestHeadFields} header fields`);
+  const destination = connectTarget(target);
+  const fields = lines.slice(1).flatMap(parseField);
+  checkConnectFields(fields, destination);
+  return { destination, credentials: credentialsOf(fields) };
+}
+
+/** The authority of a CONNECT (RFC 9110 section 9.3.6). @throws Failure `bad-request` */
+export function connectTarget(target: string): Destination {
+  const destination = parseAuthority(utf8(target));
+  if ('code' in destination) throw bad(destination.message, target);
+  return destination;
+}
+
+/** Head bytes come as latin1; a name in other scripts is UTF-8 in them. */
+export function utf8(latin1: string): string {
+  return /[\x80-\xff]/.test(latin1) ? Buffer.from(latin1, 'latin1').toString('utf8') : latin1;
+}
+
+function parseField(line: string): [string, string] {
+  const field = fieldLine.exec(line);
+  if (!field) throw bad(/^[ \t]/.test(line) ? 'a folded header field' : 'a malformed header field');
+  return [field[1]!, field[2]!];
+}
+
+/** A CONNECT has no content (RFC 9110 section 9.3.6): what follows the head is the tunnel's. @throws Failure */
+export function checkConnectFields(fields: RawFields, destination: Destination): void {
+  checkHost(fields, destination);
+  const lengths = valuesOf(fields, 'content-length');
+  if (valuesOf(fields, 'transfer-encoding').length > 0 || lengths.some(length => length !== '0'))
+    throw bad('CONNECT with content');
+}

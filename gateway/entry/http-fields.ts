@@ -1,0 +1,99 @@
+// What HTTP/1 field lines mean to a proxy: which are the hop's own, what Host and Content-Length must satisfy, who
+// the client says it is. Used by both ways to a request, the head machine for CONNECT and Node's parser for the rest.
+// It reads field lists; it knows no socket and no policy.
+
+import { type Destination, destinationFor, parseAuthority } from '../../config/policy/destination.ts';
+import type { Credentials } from '../admission/identify.ts';
+import { parseBasicCredentials } from '../admission/users.ts';
+import { Failure } from '../session/failure.ts';
+
+/** Field lines as Node gives them: name, value, name, value. Duplicates and order kept. */
+export type RawFields = readonly string[];
+
+/** Every value of one field, in order. `name` is in lower case. */
+export function valuesOf(fields: RawFields, name: string): string[] {
+  const values: string[] = [];
+  for (let i = 0; i < fields.length; i += 2)
+    if (fields[i]!.length === name.length && fields[i]!.toLowerCase() === name) values.push(fields[i + 1]!);
+  return values;
+}
+
+/** RFC 9110 section 7.6.1, and what speaks to this proxy alone (section 11.7). */
+const hopByHop = new Set([
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'proxy-authorization',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+]);
+
+/** The fields that go on to the next hop: without the hop's own and those that Connection names. */
+export function endToEnd(fields: RawFields, also: readonly string[] = []): string[] {
+  const named = valuesOf(fields, 'connection').flatMap(value =>
+    value.split(',').map(item => item.trim().toLowerCase()),
+  );
+  const dropped = new Set([...named, ...also]);
+  const kept: string[] = [];
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i]!.toLowerCase();
+    if (!hopByHop.has(name) && !dropped.has(name)) kept.push(fields[i]!, fields[i + 1]!);
+  }
+  return kept;
+}
+
+const bad = (message: string) => new Failure('bad-request', message);
+
+/**
+ * Host may stand at most once and must name the target (RFC 9112 section 3.2). Absent, the target stands for it.
+ * Threat: policy looks at one name and the origin at another.
+ * @throws Failure `bad-request`
+ */
+export function checkHost(fields: RawFields, target: Destination): void {
+  const hosts = valuesOf(fields, 'host');
+  if (hosts.length > 1) throw bad('more than one Host field');
+  const [host] = hosts;
+  if (host === undefined || host === '') return;
+  const named = authorityOrHost(host.trim(), target.port);
+  if ('code' in named || named.host !== target.host || named.port !== target.port)
+    throw bad('the Host field names another host than the request target');
+}
+
+/** `host`, `host:port`, `[v6]`, `[v6]:port`; the port defaults to the target's. */
+export function authorityOrHost(text: string, defaultPort: number): ReturnType<typeof parseAuthority> {
+  const hasPort =
+    /:\d*$/.test(text) &&
+    (text.startsWith('[') ? text.includes(']:') : text.indexOf(':') === text.lastIndexOf(':'));
+  if (!hasPort) return destinationFor(text, defaultPort);
+  return text.endsWith(':') ? destinationFor(text.slice(0, -1), defaultPort) : parseAuthority(text);
+}
+
+/**
+ * The length of a message is told one way (RFC 9112 section 6.3).
+ * Threat: request smuggling, two parsers that see two ends.
+ * @throws Failure `bad-request`
+ */
+export function checkFraming(fields: RawFields): void {
+  const lengths = valuesOf(fields, 'content-length');
+  const encodings = valuesOf(fields, 'transfer-encoding');
+  if (lengths.length > 0 && encodings.length > 0) throw bad('both Content-Length and Transfer-Encoding');
+  if (lengths.length > 1) throw bad('more than one Content-Length');
+  if (lengths.some(length => !/^\d{1,15}$/.test(length))) throw bad('Content-Length is not a number');
+  if (encodings.length > 1 || encodings.some(encoding => encoding.toLowerCase() !== 'chunked'))
+    throw bad('Transfer-Encoding other than chunked');
+}
+
+/** @throws Failure `bad-request`, `authentication-failed` where credentials of no known form are shown */
+export function credentialsOf(fields: RawFields): Credentials | null {
+  const values = valuesOf(fields, 'proxy-authorization');
+  if (values.length > 1) throw bad('more than one Proxy-Authorization field');
+  const [value] = values;
+  if (value === undefined) return null;
+  const credentials = parseBasicCredentials(value);
+  if (!credentials)
+    throw new Failure('authentication-failed', 'Proxy-Authorization is not Basic with a user and password');
+  return credentials;
+}

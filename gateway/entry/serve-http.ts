@@ -1,0 +1,203 @@
+// Plain HTTP on a listener, by Node's own server: its parser reads the requests, this file begins a session for each
+// and sends it on its path. What the parser refuses gets an answer and a record here.
+
+import http, { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Limits, ListenerConfig } from '../../config/gateway-config.ts';
+import { type ForwardOptions, forwardRequest } from '../forward-request.ts';
+import type { Gateway } from '../gateway.ts';
+import { openTunnel, refuse } from '../open-tunnel.ts';
+import { Failure } from '../session/failure.ts';
+import { peerOf, type Session } from '../session/session.ts';
+import { upgradeRequest } from '../upgrade-request.ts';
+import { checkConnectFields, connectTarget } from './connect-head.ts';
+import { credentialsOf } from './http-fields.ts';
+import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
+import { loggedPath } from './proxy-request.ts';
+import { connectReplies, serveConnection } from './serve-connection.ts';
+
+/** Node keeps its reading of a connection's requests here; the front door calls it for what is plain HTTP. */
+const readRequests = (http as unknown as { _connectionListener(this: Server, socket: Socket): void })
+  ._connectionListener;
+
+/** A server for one listener: every connection comes in by the front door. It is not listening yet. */
+export function createListenerServer(gateway: Gateway, listener: ListenerConfig): Server {
+  const { limits } = gateway.holder.current().config;
+  const server = createServer(serverOptions(limits));
+  applyLimits(server, limits);
+  const requests = new HttpSessions(gateway, listener);
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    void serveConnection(gateway, listener, socket, (plain, firstSession) => {
+      requests.expect(plain, firstSession);
+      readRequests.call(server, plain);
+      plain.resume();
+    });
+  });
+  server.on('request', (req, res) => requests.serve(req, res, { expectsContinue: false }));
+  server.on('checkContinue', (req, res) => requests.serve(req, res, { expectsContinue: true }));
+  server.on('checkExpectation', (req, res) => requests.refuseExpectation(req, res));
+  server.on('connect', (req: IncomingMessage, socket: Socket, head: Buffer) =>
+    requests.serveConnect(req, socket, head),
+  );
+  server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) =>
+    requests.serveUpgrade(req, socket, head),
+  );
+  server.on('timeout', socket => requests.idle(socket));
+  server.on('clientError', (error, socket) => requests.refuseUnread(error, socket as Socket));
+  return server;
+}
+
+/** The limits that may change while the server runs; for the connections that come after. */
+export function applyLimits(server: Server, limits: Limits): void {
+  Object.assign(server, {
+    maxHeaderSize: limits.requestHeadBytes,
+    headersTimeout: limits.requestHeadTimeout,
+    // Bodies are bounded by silence, not by their whole time: a long upload is legitimate.
+    requestTimeout: 0,
+    timeout: limits.idleTimeout,
+    keepAliveTimeout: limits.keepAliveTimeout,
+  });
+}
+
+function serverOptions(limits: Limits): http.ServerOptions {
+  return {
+    keepAliveTimeoutBuffer: 0,
+    connectionsCheckingInterval: Math.min(1000, Math.max(50, Math.floor(limits.requestHeadTimeout / 4))),
+    highWaterMark: limits.relayBufferBytes,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+    // Host is checked where the request is parsed: absent, the absolute target stands for it.
+    requireHostHeader: false,
+    insecureHTTPParser: false,
+    shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() === 'websocket',
+  } as http.ServerOptions;
+}
+
+/** The sessions of the HTTP connections of one listener: one for each request. */
+class HttpSessions {
+  readonly #gateway: Gateway;
+  readonly #listener: ListenerConfig;
+  /** Begun at accept, waiting for the connection's first request. */
+  readonly #first = new WeakMap<Socket, Session>();
+  /** The session of the request that is being served on a connection. */
+  readonly #serving = new WeakMap<Socket, Session>();
+
+  constructor(gateway: Gateway, listener: ListenerConfig) {
+    this.#gateway = gateway;
+    this.#listener = listener;
+  }
+
+  /** A connection whose first session was begun at accept. It is recorded even if no request ever comes whole. */
+  expect(socket: Socket, session: Session): void {
+    this.#first.set(socket, session);
+    session.protocol = 'http';
+    session.onCut(() => socket.destroy());
+    socket.once('close', () => {
+      if (!this.#first.delete(socket)) return;
+      session.close('client-gone', 'the client left in the middle of its request');
+      session.finish();
+    });
+  }
+
+  serve(req: IncomingMessage, res: ServerResponse, options: ForwardOptions): void {
+    const session = this.#begin(req.socket);
+    req.on('error', () => {}); // the response's `close` tells the same, and there it is dealt with
+    this.#serving.set(req.socket, session);
+    res.once('close', () => this.#serving.delete(req.socket));
+    void forwardRequest(this.#gateway, session, req, res, options);
+  }
+
+  refuseExpectation(req: IncomingMessage, res: ServerResponse): void {
+    const session = this.#begin(req.socket);
+    session.protocol = 'http';
+    session.http = { method: req.method!, path: loggedPath(req.url!) };
+    const failure = session.fail(new Failure('expectation-failed', 'an Expect other than 100-continue'));
+    const { status, reason, fields, body } = httpRefusal(failure, session.id);
+    session.http.status = status;
+    res.writeHead(status, reason, fields).end(body);
+    session.finish();
+  }
+
+  /** A CONNECT that follows a plain request on a kept connection. */
+  async serveConnect(req: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const session = this.#begin(socket);
+    session.protocol = 'connect';
+    session.stage = 'parse';
+    session.http = { method: 'CONNECT' };
+    takeBack(socket, head);
+    const replies = connectReplies(session);
+    try {
+      const destination = connectTarget(req.url!);
+      checkConnectFields(req.rawHeaders, destination);
+      await openTunnel(
+        this.#gateway,
+        session,
+        socket,
+        { destination, credentials: credentialsOf(req.rawHeaders) },
+        replies,
+      );
+    } catch (error) {
+      refuse(socket, replies.refused(session.fail(error)));
+    } finally {
+      session.finish();
+    }
+  }
+
+  serveUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    const session = this.#begin(socket);
+    socket.on('error', () => {});
+    socket.setTimeout(0);
+    void upgradeRequest(this.#gateway, session, req, socket, head);
+  }
+
+  /** Silence: in the middle of a request it ends the session, between requests just the connection. */
+  idle(socket: Socket): void {
+    this.#serving.get(socket)?.close('idle-timeout');
+    socket.destroy();
+  }
+
+  /** Bytes that Node's parser refused, or a head that did not come in time. */
+  refuseUnread(error: NodeJS.ErrnoException, socket: Socket): void {
+    const failure = parserFailure(error);
+    const serving = this.#serving.get(socket);
+    if (serving) {
+      serving.close(failure.kind, failure.message);
+      return void socket.destroy();
+    }
+    if (error.code === 'ECONNRESET' && !this.#first.has(socket)) return void socket.destroy();
+    const session = this.#begin(socket);
+    session.protocol = 'http';
+    session.stage = 'parse';
+    const refusal = httpRefusal(session.fail(failure), session.id);
+    session.http = { method: '', status: refusal.status };
+    session.finish();
+    refuse(socket, httpRefusalBytes(refusal));
+  }
+
+  #begin(socket: Socket): Session {
+    const first = this.#first.get(socket);
+    if (first && this.#first.delete(socket)) return first;
+    const { clientAddress, clientPort } = peerOf(socket);
+    return this.#gateway.sessions.begin(this.#listener.name, clientAddress, clientPort);
+  }
+}
+
+/** A socket that Node's parser let go of: paused, with what came after the head put back. */
+function takeBack(socket: Socket, head: Buffer): void {
+  socket.on('error', () => {});
+  socket.setTimeout(0);
+  socket.pause();
+  if (head.length > 0) socket.unshift(head);
+}
+
+function parserFailure(error: NodeJS.ErrnoException & { reason?: string }): Failure {
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new Failure('request-timeout', 'the request did not arrive in time');
+  if (error.code === 'HPE_HEADER_OVERFLOW')
+    return new Failure('head-too-large', 'the request head is too large');
+  if (error.code === 'ECONNRESET')
+    return new Failure('client-gone', 'the client left in the middle of its request');
+  return new Failure('bad-request', `malformed HTTP: ${error.reason ?? error.code ?? 'unreadable'}`);
+}

@@ -1,0 +1,206 @@
+// Kept connections to plain HTTP origins. A pool belongs to what the permit pinned (addresses, port, source) and to
+// one identity: a connection is never lent to another, since some origins tie a login to the connection (NTLM) and
+// since a name that resolves elsewhere now must be dialled anew. It parses and forwards nothing.
+
+import { Client } from 'undici';
+import type { Limits } from '../../config/gateway-config.ts';
+import type { Permit } from '../admission/permit.ts';
+import { Failure } from '../session/failure.ts';
+import type { Dialled } from '../session/session.ts';
+import { type Connection, dial } from './dial.ts';
+
+export interface OriginConnection {
+  readonly client: Client;
+  readonly dialled: Dialled;
+  /** True when it served a request before: the origin may be closing it just now. */
+  reused: boolean;
+  /** True once its socket is closed. */
+  dead: boolean;
+}
+
+interface Waiter {
+  resolve(connection: OriginConnection | null): void;
+}
+
+/** The connections of one (permit, identity). */
+class OriginPool {
+  readonly idle: OriginConnection[] = [];
+  readonly waiting = new Set<Waiter>();
+  busy = 0;
+
+  get unused(): boolean {
+    return this.busy === 0 && this.idle.length === 0;
+  }
+}
+
+export class OriginPools {
+  /** In order of last use, the oldest first. */
+  readonly #pools = new Map<string, OriginPool>();
+
+  /** Connections that wait for a request, for metrics. */
+  get idle(): number {
+    return this.#sum(pool => pool.idle.length);
+  }
+
+  /** Requests that wait for a connection, for metrics. */
+  get waiting(): number {
+    return this.#sum(pool => pool.waiting.size);
+  }
+
+  #sum(of: (pool: OriginPool) => number): number {
+    let sum = 0;
+    for (const pool of this.#pools.values()) sum += of(pool);
+    return sum;
+  }
+
+  /**
+   * A connection for one request; give it back with `release`.
+   * @param identity who it is for; never shared with another
+   * @throws Failure `origin-busy`, and those of dial()
+   */
+  async acquire(
+    permit: Permit,
+    identity: string,
+    limits: Limits,
+    abort: AbortSignal,
+  ): Promise<OriginConnection> {
+    const key = keyOf(permit, identity);
+    const pool = this.#use(key, limits);
+    const kept = pool.idle.pop();
+    if (kept) {
+      pool.busy += 1;
+      return kept;
+    }
+    if (pool.busy >= limits.originConnections) {
+      const handed = await this.#wait(pool, limits, abort);
+      if (handed) return handed;
+    } else pool.busy += 1;
+    try {
+      return this.#connected(key, pool, await dial(permit, limits, abort), limits);
+    } catch (error) {
+      this.#leave(key, pool);
+      throw error;
+    }
+  }
+
+  /** Gives a connection back; a dead one is forgotten. */
+  release(permit: Permit, identity: string, connection: OriginConnection): void {
+    const key = keyOf(permit, identity);
+    const pool = this.#pools.get(key);
+    connection.reused = true;
+    if (!pool) void connection.client.destroy();
+    else if (connection.dead) this.#leave(key, pool);
+    else if (!handToWaiter(pool, connection)) {
+      pool.busy -= 1;
+      pool.idle.push(connection);
+    }
+  }
+
+  /** Gives up a slot: a waiter takes it to dial for itself, or it is free. */
+  #leave(key: string, pool: OriginPool): void {
+    if (handToWaiter(pool, null)) return;
+    pool.busy -= 1;
+    if (pool.unused && this.#pools.get(key) === pool) this.#pools.delete(key);
+  }
+
+  /** Closes every idle connection. */
+  close(): void {
+    for (const pool of this.#pools.values())
+      for (const connection of pool.idle.splice(0)) void connection.client.destroy();
+  }
+
+  #use(key: string, limits: Limits): OriginPool {
+    const pool = this.#pools.get(key) ?? new OriginPool();
+    this.#pools.delete(key);
+    this.#pools.set(key, pool);
+    if (this.#pools.size > limits.originPools) this.#evictOldest();
+    return pool;
+  }
+
+  #evictOldest(): void {
+    for (const [key, pool] of this.#pools) {
+      if (pool.busy > 0) continue;
+      this.#pools.delete(key);
+      for (const connection of pool.idle.splice(0)) void connection.client.destroy();
+      return;
+    }
+  }
+
+  /** Waits for a slot: a connection, or null for leave to dial one. The slot stays counted as busy. */
+  #wait(pool: OriginPool, limits: Limits, abort: AbortSignal): Promise<OriginConnection | null> {
+    if (pool.waiting.size >= limits.originQueue)
+      throw new Failure('origin-busy', 'too many requests wait for this origin');
+    const { promise, resolve, reject } = Promise.withResolvers<OriginConnection | null>();
+    const done = () => {
+      pool.waiting.delete(waiter);
+      clearTimeout(timer);
+      abort.removeEventListener('abort', onAbort);
+    };
+    const waiter: Waiter = {
+      resolve(connection) {
+        done();
+        resolve(connection);
+      },
+    };
+    const giveUp = (failure: Failure) => {
+      done();
+      reject(failure);
+    };
+    const onAbort = () => giveUp(new Failure('client-gone', 'the client left while its request waited'));
+    const timer = setTimeout(
+      () => giveUp(new Failure('origin-busy', 'no connection to this origin came free in time')),
+      limits.connectTimeout,
+    );
+    abort.addEventListener('abort', onAbort);
+    pool.waiting.add(waiter);
+    return promise;
+  }
+
+  #connected(
+    key: string,
+    pool: OriginPool,
+    { socket, dialled }: Connection,
+    limits: Limits,
+  ): OriginConnection {
+    let unused: Connection['socket'] | null = socket;
+    const client = new Client('http://origin', {
+      // The one socket that was dialled; a second connection would need a new permit.
+      connect: (_, callback) => {
+        if (!unused) return callback(Object.assign(new Error('closed'), { code: 'UND_ERR_SOCKET' }), null);
+        callback(null, unused);
+        unused = null;
+      },
+      pipelining: 1,
+      keepAliveTimeout: limits.originIdleTimeout,
+      keepAliveMaxTimeout: limits.originIdleTimeout,
+      headersTimeout: limits.responseHeadTimeout,
+      bodyTimeout: limits.idleTimeout,
+      maxHeaderSize: 64 * 1024,
+    });
+    const connection: OriginConnection = { client, dialled, reused: false, dead: false };
+    client.on('disconnect', () => {
+      connection.dead = true;
+      const at = pool.idle.indexOf(connection);
+      if (at >= 0) pool.idle.splice(at, 1);
+      if (pool.unused && this.#pools.get(key) === pool) this.#pools.delete(key);
+      void client.destroy();
+    });
+    return connection;
+  }
+}
+
+/** The longest waiting request gets the connection, or leave to dial one. */
+function handToWaiter(pool: OriginPool, connection: OriginConnection | null): boolean {
+  const [waiter] = pool.waiting;
+  waiter?.resolve(connection);
+  return waiter !== undefined;
+}
+
+const keyOf = (permit: Permit, identity: string) =>
+  [
+    permit.addresses.map(address => address.text),
+    permit.port,
+    permit.source[4]?.text,
+    permit.source[6]?.text,
+    identity,
+  ].join(' ');

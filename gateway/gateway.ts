@@ -1,0 +1,14 @@
+// What every path of a session works with, in one value that main.ts makes. It holds references; it does nothing.
+
+import type { Holder } from '../config/holder.ts';
+import type { Snapshot } from '../config/snapshot.ts';
+import type { Admission } from './admission/admit.ts';
+import type { OriginPools } from './exit/origin-pools.ts';
+import type { SessionRegistry } from './session/registry.ts';
+
+export interface Gateway {
+  holder: Holder<Snapshot>;
+  sessions: SessionRegistry;
+  admission: Admission;
+  pools: OriginPools;
+}

@@ -1,0 +1,6 @@
+// The composition root: the command line on one side, the running gateway on the other. Nothing imports it.
+
+import { runCommand } from './cli/commands.ts';
+import { serve } from './serve.ts';
+
+process.exitCode = await runCommand(process.argv.slice(2), { serve });

@@ -1,0 +1,66 @@
+// The life of a tunnel after its request was read: admit, dial, reply, relay, finish. The one path behind CONNECT
+// and SOCKS alike; what differs is how the client is answered. It parses nothing and decides nothing itself.
+
+import type { Socket } from 'node:net';
+import { type AdmissionRequest, admit } from './admission/admit.ts';
+import { dial } from './exit/dial.ts';
+import { dialForSession } from './exit/dial-session.ts';
+import type { Gateway } from './gateway.ts';
+import { relay } from './relay/relay.ts';
+import type { Failure } from './session/failure.ts';
+import type { Dialled, Session } from './session/session.ts';
+
+/** How one protocol answers: bytes for each outcome. */
+export interface TunnelReplies {
+  established(dialled: Dialled): Buffer;
+  refused(failure: Failure): Buffer;
+}
+
+/** From a parsed request to the end of the session's sockets. Never rejects; the caller finishes the session. */
+export async function openTunnel(
+  gateway: Gateway,
+  session: Session,
+  client: Socket,
+  request: AdmissionRequest,
+  replies: TunnelReplies,
+): Promise<void> {
+  const leaving = watchLeaving(client, session);
+  try {
+    const permit = await admit(gateway.admission, session, request);
+    const { limits } = session.snapshot.config;
+    const { socket, dialled } = await dialForSession(
+      session,
+      gateway.holder,
+      () => dial(permit, limits, leaving.signal),
+      connection => connection.socket.destroy(),
+    );
+    client.write(replies.established(dialled));
+    session.stage = 'relay';
+    await relay(client, socket, session, limits.idleTimeout);
+  } catch (error) {
+    refuse(client, replies.refused(session.fail(error)));
+  }
+}
+
+/** A client that leaves, or is cut, while it waits for the answer stops the work done for it. */
+function watchLeaving(client: Socket, session: Session): AbortController {
+  const controller = new AbortController();
+  client.once('close', () => controller.abort());
+  if (client.closed) controller.abort();
+  session.onCut(() => client.destroy());
+  return controller;
+}
+
+/** How long a refused client has to read its answer and leave. */
+const lingerMs = 2_000;
+
+/**
+ * The last bytes to a client. What it still sends is read and thrown away for a moment: closing with unread bytes
+ * would make the kernel reset the connection and the answer could be lost on the way.
+ */
+export function refuse(client: Socket, reply: Buffer): void {
+  if (client.destroyed) return;
+  client.setTimeout(lingerMs, () => client.destroy());
+  client.end(reply);
+  client.resume();
+}

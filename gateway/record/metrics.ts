@@ -1,0 +1,210 @@
+// The metrics: plain numbers on the hot path, published through prom-client when someone asks. It consumes finished
+// sessions and reads the gauges of others; it holds nothing back and decides nothing.
+
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { Session } from '../session/session.ts';
+
+/** Every metric of the gateway's own: name, type, labels, help. README's table is held against it by a test. */
+export const metricTable = {
+  sallyport_sessions_total: [
+    'counter',
+    ['protocol', 'verdict', 'close'],
+    'Finished sessions by protocol, verdict (allow, deny, none) and close reason.',
+  ],
+  sallyport_sessions_open: ['gauge', [], 'Sessions open now.'],
+  sallyport_would_deny_total: ['counter', [], 'Allowed sessions that a policy in Audit mode would deny.'],
+  sallyport_bytes_total: [
+    'counter',
+    ['direction'],
+    'Bytes relayed in finished sessions, up (client to destination) and down.',
+  ],
+  sallyport_resolve_seconds: ['histogram', [], 'Time of the look-up of a name, cache hits included.'],
+  sallyport_connect_seconds: [
+    'histogram',
+    [],
+    'Time from permit to connected socket, failed attempts included.',
+  ],
+  sallyport_session_seconds: ['histogram', [], 'Time from accept to the end of a session.'],
+  sallyport_dns_lookups_total: ['counter', ['result'], 'Look-ups that went to a DNS server.'],
+  sallyport_dns_cache_hits_total: ['counter', [], 'Names answered from the cache.'],
+  sallyport_dns_cache_misses_total: ['counter', [], 'Names not in the cache.'],
+  sallyport_dns_cache_entries: ['gauge', [], 'Names in the cache.'],
+  sallyport_dns_lookups_in_flight: ['gauge', [], 'Names being looked up now.'],
+  sallyport_authentications_total: [
+    'counter',
+    ['result'],
+    'Password checks: computed, and answers wrong or busy.',
+  ],
+  sallyport_authentications_waiting: ['gauge', [], 'Password checks that wait now.'],
+  sallyport_authentications_remembered: ['gauge', [], 'Passwords in memory, as keyed digests.'],
+  sallyport_origin_connections_idle: ['gauge', [], 'Kept connections to plain HTTP origins.'],
+  sallyport_origin_requests_waiting: ['gauge', [], 'Plain HTTP requests that wait for a connection.'],
+  sallyport_log_records_total: [
+    'counter',
+    ['result'],
+    'Decision log lines written, and dropped because they could not be.',
+  ],
+  sallyport_log_queue_bytes: ['gauge', [], 'Decision log bytes that wait to be written.'],
+  sallyport_log_writable: ['gauge', [], '1 while the decision log can be written, else 0.'],
+  sallyport_config_generation: ['gauge', [], 'Generation of the snapshot in force.'],
+  sallyport_config_stale: ['gauge', [], '1 while the files hold a configuration that was refused, else 0.'],
+  sallyport_config_reloads_total: [
+    'counter',
+    ['result'],
+    'Reloads of the configuration, swapped or refused.',
+  ],
+  sallyport_accept_errors_total: [
+    'counter',
+    ['code'],
+    'Connections that the kernel could not hand over (EMFILE and the like).',
+  ],
+  sallyport_draining: ['gauge', [], '1 once the gateway is shutting down, else 0.'],
+} as const;
+
+type MetricName = keyof typeof metricTable;
+type Sample = readonly [value: number, labels?: Record<string, string>];
+
+/** Upper bounds in seconds. */
+const buckets = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200,
+];
+
+/** A histogram as plain numbers: observing is a short search and three additions. */
+class Buckets {
+  readonly counts = new Array<number>(buckets.length + 1).fill(0);
+  sum = 0;
+  count = 0;
+
+  observeMs(ms: number | null): void {
+    if (ms === null) return;
+    const seconds = ms / 1000;
+    let at = 0;
+    while (at < buckets.length && seconds > buckets[at]!) at += 1;
+    this.counts[at]! += 1;
+    this.sum += seconds;
+    this.count += 1;
+  }
+
+  /** Values in prom-client's form: cumulative buckets, sum, count. */
+  values(name: string) {
+    let running = 0;
+    const cumulative = [...buckets, '+Inf'].map((le, at) => {
+      running += this.counts[at]!;
+      return { metricName: `${name}_bucket`, labels: { le }, value: running };
+    });
+    const total = (suffix: string, value: number) => ({ metricName: `${name}_${suffix}`, labels: {}, value });
+    return [...cumulative, total('sum', this.sum), total('count', this.count)];
+  }
+}
+
+/** Counts by label values, joined into one key. */
+class LabelledCounts {
+  readonly #counts = new Map<string, { labels: Record<string, string>; value: number }>();
+
+  add(labels: Record<string, string>): void {
+    const key = Object.values(labels).join('\n');
+    const entry = this.#counts.get(key);
+    if (entry) entry.value += 1;
+    else this.#counts.set(key, { labels, value: 1 });
+  }
+
+  samples(): Sample[] {
+    return [...this.#counts.values()].map(({ value, labels }) => [value, labels]);
+  }
+}
+
+/** The numbers of the other rooms, read when metrics are asked for. */
+export type GaugeReaders = Partial<Record<MetricName, () => Sample[] | number>>;
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #sessions = new LabelledCounts();
+  readonly #acceptErrors = new LabelledCounts();
+  readonly #reloads = new LabelledCounts();
+  readonly #resolve = new Buckets();
+  readonly #connect = new Buckets();
+  readonly #session = new Buckets();
+  #wouldDeny = 0;
+  #bytesUp = 0;
+  #bytesDown = 0;
+
+  constructor(readers: GaugeReaders) {
+    collectDefaultMetrics({ register: this.registry, prefix: 'sallyport_' });
+    const own: GaugeReaders = {
+      sallyport_sessions_total: () => this.#sessions.samples(),
+      sallyport_would_deny_total: () => this.#wouldDeny,
+      sallyport_bytes_total: () => [
+        [this.#bytesUp, { direction: 'up' }],
+        [this.#bytesDown, { direction: 'down' }],
+      ],
+      sallyport_config_reloads_total: () => this.#reloads.samples(),
+      sallyport_accept_errors_total: () => this.#acceptErrors.samples(),
+    };
+    for (const [name, read] of Object.entries({ ...own, ...readers }))
+      this.#publish(name as MetricName, read);
+    this.#publishHistogram('sallyport_resolve_seconds', this.#resolve);
+    this.#publishHistogram('sallyport_connect_seconds', this.#connect);
+    this.#publishHistogram('sallyport_session_seconds', this.#session);
+  }
+
+  /** Counts a finished session. */
+  observe(session: Session): void {
+    const { protocol, decision, closeReason } = session;
+    this.#sessions.add({ protocol, verdict: decision?.verdict ?? 'none', close: closeReason });
+    if (decision?.wouldDeny) this.#wouldDeny += 1;
+    this.#bytesUp += session.bytesUp;
+    this.#bytesDown += session.bytesDown;
+    this.#resolve.observeMs(session.resolveMs);
+    this.#connect.observeMs(session.connectMs);
+    this.#session.observeMs(session.totalMs);
+  }
+
+  reloaded(result: 'swapped' | 'refused'): void {
+    this.#reloads.add({ result });
+  }
+
+  acceptFailed(code: string): void {
+    this.#acceptErrors.add({ code });
+  }
+
+  #publish(name: MetricName, read: () => Sample[] | number): void {
+    const [type, labelNames, help] = metricTable[name];
+    const options = { name, help, labelNames: [...labelNames], registers: [this.registry] };
+    const collect = (metric: Counter | Gauge) => {
+      const samples = read();
+      metric.reset();
+      for (const [value, labels] of typeof samples === 'number' ? [[samples] as Sample] : samples)
+        metric.inc(labels ?? {}, value);
+    };
+    if (type === 'counter')
+      new Counter({
+        ...options,
+        collect() {
+          collect(this);
+        },
+      });
+    else
+      new Gauge({
+        ...options,
+        collect() {
+          collect(this);
+        },
+      });
+  }
+
+  /** prom-client's own Histogram takes one observation at a time; this one is read whole. */
+  #publishHistogram(name: MetricName, histogram: Buckets): void {
+    const metric = {
+      name,
+      get: async () => ({
+        name,
+        help: metricTable[name][2],
+        type: 'histogram',
+        values: histogram.values(name),
+        aggregator: 'sum',
+      }),
+      reset() {},
+    };
+    this.registry.registerMetric(metric as unknown as Gauge);
+  }
+}

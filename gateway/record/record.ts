@@ -1,0 +1,144 @@
+// The record of a session: which facts it has, under which names, in which units. JSON escapes every value, so no
+// client can forge a line. It writes nothing. README's table of fields is held against `recordFields` by a test.
+
+import type { Session } from '../session/session.ts';
+
+export const gatewayIdentity = { name: 'sallyport', version: '0.1.0' } as const;
+
+/** Every field of the decision log: type, unit, when it is there. `null` is written where a value is not known. */
+export const recordFields: readonly (readonly [field: string, type: string, presence: string])[] = [
+  [
+    'time',
+    'string, RFC 3339 UTC, milliseconds',
+    'always; when the session ended (progress: when the line was written)',
+  ],
+  ['event', '`session` or `progress`', 'always'],
+  [
+    'id',
+    'string',
+    'always; the same in the progress lines and the record of one session, and in the answer to a refused client',
+  ],
+  ['listener', 'string', 'always; name of the listener'],
+  [
+    'protocol',
+    '`connect`, `http`, `upgrade`, `socks5` or `unknown`',
+    'always; `unknown` when the first bytes told nothing',
+  ],
+  ['client.address', 'string, IP address', 'always; empty if the client was gone at once'],
+  ['client.port', 'number', 'always'],
+  ['client.identity.source', '`user`, `cidr` or `none`', 'always; how the identity was found'],
+  [
+    'client.identity.name',
+    'string or null',
+    'always; user name, or the most specific client CIDR named by a policy',
+  ],
+  ['destination.host', 'string or null', 'always; normalised name or address; null if none was read'],
+  ['destination.port', 'number or null', 'always'],
+  ['destination.asked', 'string', 'where the client asked for what is no destination; cut at 256 characters'],
+  [
+    'destination.resolved',
+    'array of IP addresses',
+    'always; A and AAAA answers in the order of attempts; empty for a literal or without a look-up',
+  ],
+  [
+    'destination.forbidden',
+    'array of IP addresses',
+    'always; those of `resolved`, or the literal, that policy or guard forbids',
+  ],
+  ['destination.address', 'string or null', 'always; the address that was dialled'],
+  ['decision.verdict', '`allow` or `deny`', 'where policy was asked'],
+  ['decision.tier', '`Guard`, `Admin`, `Namespace`, `Baseline` or `Default`', 'where policy was asked'],
+  ['decision.policy', 'string or null', 'where policy was asked; `Kind/name`; null for guard and default'],
+  ['decision.rule', 'string or null', 'where policy was asked'],
+  ['decision.reason', 'string', 'where policy was asked'],
+  ['decision.generation', 'number', 'where policy was asked; of the snapshot that decided'],
+  ['decision.origin', 'string or null', 'where policy was asked; `file:line` of the rule'],
+  [
+    'decision.wouldDeny',
+    'object: tier, policy, rule, reason',
+    'on an allow that a policy in Audit mode would deny',
+  ],
+  ['source.address', 'string or null', 'always; the local address the connection left from'],
+  ['source.port', 'number or null', 'always'],
+  ['http.method', 'string', 'for `connect`, `http` and `upgrade`'],
+  ['http.path', 'string', 'for `http` and `upgrade`; without the query, cut at 1024 characters'],
+  ['http.status', 'number', 'where an HTTP client was answered'],
+  ['socks.reply', 'number, RFC 1928 section 6', 'where a SOCKS request was answered'],
+  [
+    'stage',
+    '`accept`, `parse`, `identify`, `decide`, `resolve`, `dial`, `reply` or `relay`',
+    'always; how far the session got',
+  ],
+  ['close.reason', 'string', '`event: session`; `complete`, or the kind of failure, or what cut it'],
+  ['close.detail', 'string', 'where there is more to say'],
+  ['bytes.up', 'number, bytes', 'always; client to destination: of the tunnel, or of the request body'],
+  ['bytes.down', 'number, bytes', 'always; destination to client: of the tunnel, or of the response body'],
+  ['ms.resolve', 'number, milliseconds, or null', 'always; null without a look-up'],
+  ['ms.connect', 'number, milliseconds, or null', 'always; null if nothing was dialled'],
+  [
+    'ms.firstByte',
+    'number, milliseconds, or null',
+    'always; from the start of the session to the first byte from the destination',
+  ],
+  [
+    'ms.total',
+    'number, milliseconds',
+    'always; from accept (of a later request on a kept connection: from its head) to now',
+  ],
+  ['gateway.name', 'string', 'always'],
+  ['gateway.version', 'string', 'always'],
+];
+
+/** To the microsecond: more digits are noise. */
+const rounded = (ms: number | null) => (ms === null ? null : Math.round(ms * 1000) / 1000);
+
+function destinationOf(session: Session) {
+  const { destination, destinationText, resolved, forbidden, dialled } = session;
+  return {
+    host: destination?.host ?? null,
+    port: destination?.port ?? null,
+    ...(!destination && destinationText !== null && { asked: destinationText.slice(0, 256) }),
+    resolved,
+    forbidden,
+    address: dialled?.address ?? null,
+  };
+}
+
+function decisionOf({ decision }: Session) {
+  if (!decision) return undefined;
+  const { verdict, tier, policy, rule, reason, generation, origin, wouldDeny } = decision;
+  return { verdict, tier, policy, rule, reason, generation, origin, ...(wouldDeny && { wouldDeny }) };
+}
+
+function closeOf({ closeReason, closeDetail }: Session) {
+  return { reason: closeReason, ...(closeDetail !== null && { detail: closeDetail }) };
+}
+
+/** One line of the decision log, with its line feed. */
+export function recordLine(session: Session, event: 'session' | 'progress'): string {
+  const { dialled, socksReply } = session;
+  const record = {
+    time: new Date().toISOString(),
+    event,
+    id: session.id,
+    listener: session.listener,
+    protocol: session.protocol,
+    client: { address: session.clientAddress, port: session.clientPort, identity: session.identity },
+    destination: destinationOf(session),
+    decision: decisionOf(session),
+    source: { address: dialled?.sourceAddress ?? null, port: dialled?.sourcePort ?? null },
+    http: session.http ?? undefined,
+    socks: socksReply === null ? undefined : { reply: socksReply },
+    stage: session.stage,
+    close: event === 'session' ? closeOf(session) : undefined,
+    bytes: { up: session.bytesUp, down: session.bytesDown },
+    ms: {
+      resolve: rounded(session.resolveMs),
+      connect: rounded(session.connectMs),
+      firstByte: rounded(session.firstByteMs),
+      total: rounded(event === 'session' ? session.totalMs : session.elapsedMs()),
+    },
+    gateway: gatewayIdentity,
+  };
+  return `${JSON.stringify(record)}\n`;
+}

@@ -1,0 +1,279 @@
+// The running gateway: builds every part, joins them, serves until it is told to stop, drains. What a session does
+// stands in open-tunnel.ts, forward-request.ts and upgrade-request.ts.
+
+import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
+import { NameResolver } from './admission/resolve.ts';
+import { createUserVerifier } from './admission/users.ts';
+import { Configuration, ConfigurationError, problemLine, type StartedConfiguration } from './configuration.ts';
+import { OriginPools } from './exit/origin-pools.ts';
+import type { Gateway } from './gateway.ts';
+import { Listeners } from './listeners.ts';
+import { canBindWithoutPort } from './os/bound-socket.ts';
+import { descriptorLimit } from './os/descriptors.ts';
+import { banner } from './record/banner.ts';
+import { DecisionLog } from './record/decision-log.ts';
+import { createMessages, type Messages } from './record/messages.ts';
+import { Metrics } from './record/metrics.ts';
+import { recordLine } from './record/record.ts';
+import { watchConfiguration } from './reload.ts';
+import { Failure } from './session/failure.ts';
+import { redecideAll } from './session/redecide.ts';
+import { SessionRegistry } from './session/registry.ts';
+
+/** Descriptors kept free of sessions: log, admin, DNS, origins' kept connections, configuration files. */
+const reservedDescriptors = 128;
+/** How often open sessions are looked at for a progress line. */
+const sweepMs = 1_000;
+/** How long the rest of the decision log may take to be written at the end. */
+const logCloseMs = 5_000;
+
+/** Runs the gateway until SIGTERM or SIGINT. Returns the exit code: 0, or 1 for a configuration that cannot run. */
+export async function serve(configFile: string): Promise<number> {
+  try {
+    const started = await Configuration.start(configFile);
+    const running = new RunningGateway(started.configuration);
+    await running.start(started);
+    return await running.stopped;
+  } catch (error) {
+    if (error instanceof ConfigurationError)
+      for (const problem of error.problems) console.error(problemLine(problem));
+    else console.error(`sallyport cannot start: ${(error as Error).message}`);
+    return 1;
+  }
+}
+
+class RunningGateway {
+  readonly #configuration: Configuration;
+  readonly #messages: Messages;
+  readonly #log: DecisionLog;
+  readonly #metrics: Metrics;
+  readonly #gateway: Gateway;
+  readonly #listeners = new Listeners();
+  readonly #mostConnections: number;
+  readonly #exit = Promise.withResolvers<number>();
+  #admin: AdminServer | null = null;
+  #watcher: { stop(): void } | null = null;
+  #sweeper: NodeJS.Timeout | null = null;
+  #stopping = false;
+
+  constructor(configuration: Configuration) {
+    this.#configuration = configuration;
+    const { config } = configuration.holder.current();
+    this.#messages = createMessages(config.log.messages);
+    this.#log = new DecisionLog({ ...config.log, onTrouble: error => this.#logTrouble(error) });
+    const mostByDescriptors = Math.max(8, Math.floor((descriptorLimit() - reservedDescriptors) / 2));
+    const sessions = new SessionRegistry({
+      current: configuration.holder.current,
+      observer: {
+        finished: session => {
+          this.#metrics.observe(session);
+          this.#log.append(recordLine(session, 'session'));
+        },
+        progressed: session => this.#log.append(recordLine(session, 'progress')),
+      },
+      mostByDescriptors,
+      refuseAll: () => this.#refusal(),
+    });
+    const admission = { resolver: new NameResolver(), verifier: createUserVerifier(config.limits) };
+    this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };
+    this.#metrics = new Metrics(this.#readers());
+    const most = Math.min(config.limits.sessions, mostByDescriptors);
+    this.#mostConnections = most + Math.ceil(most / 10) + 16;
+    if (mostByDescriptors < config.limits.sessions)
+      this.#messages.warn(
+        { sessions: mostByDescriptors },
+        'fewer sessions than limits.sessions: the process may not open more files (ulimit -n)',
+      );
+  }
+
+  /** Resolves with the exit code once the gateway has stopped. */
+  get stopped(): Promise<number> {
+    return this.#exit.promise;
+  }
+
+  async start({ warnings, listensOn }: StartedConfiguration): Promise<void> {
+    const { config } = this.#configuration.holder.current();
+    for (const warning of warnings) this.#messages.warn(problemLine(warning));
+    await this.#listeners.start(this.#gateway, this.#mostConnections, {
+      acceptFailed: error => this.#acceptFailed(error),
+    });
+    const endpoints = this.#listeners.running.map(({ config: { name, protocols }, address, port }) => ({
+      listener: name,
+      address,
+      port,
+      protocols,
+    }));
+    if (config.admin) {
+      this.#admin = createAdminServer({
+        metrics: async () => ({
+          contentType: this.#metrics.registry.contentType,
+          body: await this.#metrics.registry.metrics(),
+        }),
+        readiness: () => this.#readiness(),
+        onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),
+      });
+      const bound = await this.#admin.listen(config.admin.address, config.admin.port);
+      endpoints.push({ listener: 'admin', ...bound, protocols: [] });
+    }
+    listensOn(endpoints);
+    this.#observeSwaps();
+    this.#watchFiles();
+    this.#sweeper = setInterval(() => this.#gateway.sessions.sweepProgress(sweepMs), sweepMs);
+    this.#handleSignals();
+    this.#announce(endpoints);
+  }
+
+  #announce(endpoints: { listener: string; address: string; port: number; protocols: string[] }[]): void {
+    const snapshot = this.#configuration.holder.current();
+    if (snapshot.sourceAddresses.length > 0 && !canBindWithoutPort)
+      this.#messages.warn('no FFI here: about 28,000 connections at once from each source address');
+    process.stderr.write(banner(snapshot, endpoints));
+    for (const endpoint of endpoints) this.#messages.info(endpoint, 'listening');
+    this.#messages.info({ generation: snapshot.generation, ...snapshot.policy.counts }, 'ready');
+  }
+
+  #observeSwaps(): void {
+    this.#configuration.holder.onSwap(next => {
+      this.#listeners.applyLimits(next.config.limits);
+      const cut = redecideAll(this.#gateway.sessions, next);
+      this.#messages.info(
+        { generation: next.generation, ...next.policy.counts, sessionsCut: cut },
+        'configuration swapped',
+      );
+    });
+  }
+
+  #watchFiles(): void {
+    this.#watcher = watchConfiguration({
+      sources: () => this.#configuration.sources,
+      reload: () => this.#reload(),
+    });
+  }
+
+  async #reload(): Promise<void> {
+    const { swapped, problems, needRestart } = await this.#configuration.reload();
+    this.#metrics.reloaded(swapped ? 'swapped' : 'refused');
+    if (!swapped)
+      this.#messages.error(
+        { generation: this.#configuration.holder.current().generation },
+        'configuration refused, the old one stays',
+      );
+    for (const problem of problems)
+      this.#messages[problem.severity === 'error' ? 'error' : 'warn'](problemLine(problem));
+    for (const part of needRestart)
+      this.#messages.warn({ part }, 'a change of this part takes force at the next start');
+  }
+
+  #handleSignals(): void {
+    process.on('SIGHUP', () => {
+      this.#log.reopen();
+      void this.#reload();
+    });
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#stop(signal));
+    process.on('exit', () => this.#log.flushSync());
+    const crash = (error: unknown) => {
+      this.#messages.fatal(
+        { error: error instanceof Error ? error.stack : String(error) },
+        'stopping on an error nobody caught',
+      );
+      process.exit(1);
+    };
+    process.on('uncaughtException', crash);
+    process.on('unhandledRejection', crash);
+  }
+
+  /** Drains on the first signal; the second ends the wait. */
+  async #stop(signal: string): Promise<void> {
+    if (this.#stopping) {
+      this.#messages.warn({ signal }, 'told again to stop: closing what is open');
+      return this.#gateway.sessions.cutAll('drain-deadline');
+    }
+    this.#stopping = true;
+    const { drainTimeout } = this.#configuration.holder.current().config.limits;
+    this.#messages.info(
+      { signal, sessions: this.#gateway.sessions.size, drainTimeoutMs: drainTimeout },
+      'draining',
+    );
+    this.#listeners.stop();
+    const idleCloser = setInterval(() => this.#listeners.stop(), 100);
+    await this.#gateway.sessions.drain(drainTimeout);
+    clearInterval(idleCloser);
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.#watcher?.stop();
+    if (this.#sweeper) clearInterval(this.#sweeper);
+    this.#gateway.pools.close();
+    await this.#admin?.close();
+    const lost = await this.#log.close(logCloseMs);
+    if (lost > 0)
+      this.#messages.error({ records: lost }, 'records were lost: the decision log could not be written');
+    this.#messages.info('stopped');
+    this.#exit.resolve(lost > 0 ? 1 : 0);
+  }
+
+  #refusal(): Failure | null {
+    const { onUnwritable } = this.#configuration.holder.current().config.log;
+    if (onUnwritable === 'Drop' || !this.#log.trouble) return null;
+    return new Failure('log-unwritable', 'the decision log cannot be written');
+  }
+
+  #logTrouble(error: NodeJS.ErrnoException | null): void {
+    if (error) this.#messages.error({ code: error.code }, 'the decision log cannot be written');
+    else this.#messages.info('the decision log can be written again');
+  }
+
+  #acceptFailed(error: NodeJS.ErrnoException): void {
+    this.#metrics.acceptFailed(error.code ?? 'unknown');
+    this.#messages.error({ code: error.code }, 'a connection could not be accepted');
+  }
+
+  #readiness(): Readiness {
+    const trouble = this.#log.trouble;
+    const refusal = this.#refusal();
+    const reasons = [...(this.#stopping ? ['draining'] : []), ...(refusal ? [refusal.message] : [])];
+    return {
+      ready: reasons.length === 0,
+      reasons,
+      draining: this.#stopping,
+      generation: this.#configuration.holder.current().generation,
+      staleConfiguration: this.#configuration.stale,
+      log: trouble ? `failing: ${trouble.code ?? trouble.message}` : 'ok',
+    };
+  }
+
+  #readers(): ConstructorParameters<typeof Metrics>[0] {
+    const { sessions, pools, admission } = this.#gateway;
+    const { resolver, verifier } = admission;
+    return {
+      sallyport_sessions_open: () => sessions.size,
+      sallyport_dns_lookups_total: () => [
+        [resolver.lookups.found, { result: 'found' }],
+        [resolver.lookups.failed, { result: 'failed' }],
+      ],
+      sallyport_dns_cache_hits_total: () => resolver.cache.hits,
+      sallyport_dns_cache_misses_total: () => resolver.cache.misses,
+      sallyport_dns_cache_entries: () => resolver.cache.size,
+      sallyport_dns_lookups_in_flight: () => resolver.inFlight,
+      sallyport_authentications_total: () => [
+        [verifier.counters().checks, { result: 'computed' }],
+        [verifier.counters().wrong, { result: 'wrong' }],
+        [verifier.counters().busy, { result: 'busy' }],
+      ],
+      sallyport_authentications_waiting: () => verifier.counters().waiting,
+      sallyport_authentications_remembered: () => verifier.counters().remembered,
+      sallyport_origin_connections_idle: () => pools.idle,
+      sallyport_origin_requests_waiting: () => pools.waiting,
+      sallyport_log_records_total: () => [
+        [this.#log.written, { result: 'written' }],
+        [this.#log.dropped, { result: 'dropped' }],
+      ],
+      sallyport_log_queue_bytes: () => this.#log.queuedBytes,
+      sallyport_log_writable: () => (this.#log.trouble ? 0 : 1),
+      sallyport_config_generation: () => this.#configuration.holder.current().generation,
+      sallyport_config_stale: () => (this.#configuration.stale.length > 0 ? 1 : 0),
+      sallyport_draining: () => (this.#stopping ? 1 : 0),
+    };
+  }
+}

@@ -1,0 +1,168 @@
+// One client connection's life (for plain HTTP, one request's) from accept to its one record.
+// It gathers facts as the session moves through its stages and hands them over exactly once, in finish().
+// It reads no socket, decides nothing and writes no log.
+
+import { randomFillSync } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Decision, PolicyClient, Question } from '../../config/policy/decision.ts';
+import type { Destination } from '../../config/policy/destination.ts';
+import type { Snapshot } from '../../config/snapshot.ts';
+import { asFailure, type Failure, type FailureKind } from './failure.ts';
+
+/** How far a session got, in order; it is logged. */
+export const stages = ['accept', 'parse', 'identify', 'decide', 'resolve', 'dial', 'reply', 'relay'] as const;
+export type Stage = (typeof stages)[number];
+
+export type Protocol = 'unknown' | 'connect' | 'http' | 'upgrade' | 'socks5';
+
+/** Why a session ended: `complete`, a failure's kind, or what cut an open tunnel. */
+export type CloseReason =
+  | 'complete'
+  | FailureKind
+  | 'client-reset'
+  | 'destination-reset'
+  | 'idle-timeout'
+  | 'drain-deadline';
+
+/** How the identity of a client was found, in DESIGN's order of trust. */
+export interface Identity {
+  source: 'user' | 'cidr' | 'none';
+  /** User name, or the most specific client CIDR that a policy names; null for `none`. */
+  name: string | null;
+}
+
+/** The connection a session dialled. */
+export interface Dialled {
+  address: string;
+  port: number;
+  sourceAddress: string;
+  sourcePort: number;
+}
+
+let sequence = 0;
+const prefix = randomFillSync(Buffer.alloc(6)).toString('hex');
+
+/** Unique over restarts and replicas: 48 random bits of the process and a counter. */
+const nextId = () => `${prefix}-${(++sequence).toString(36)}`;
+
+export class Session {
+  readonly id = nextId();
+  /** Epoch milliseconds. */
+  readonly startedAtMs = Date.now();
+  readonly listener: string;
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  /** The policy and configuration in force when the session started; only a re-decision moves it to a newer one. */
+  snapshot: Snapshot;
+  /** Why the session must be refused whatever it asks for, or null. */
+  readonly overLimit: Failure | null;
+  stage: Stage = 'accept';
+  protocol: Protocol = 'unknown';
+  identity: Identity = { source: 'none', name: null };
+  destination: Destination | null = null;
+  /** What the client sent as its destination, escaped and cut, where it could not be parsed. */
+  destinationText: string | null = null;
+  question: Question | null = null;
+  resolved: string[] = [];
+  /** Those of `resolved` that policy or guard forbids. */
+  forbidden: string[] = [];
+  decision: Decision | null = null;
+  /** The decision on each allowed address; the one dialled becomes `decision`. */
+  decisionsByAddress: ReadonlyMap<string, Decision> | null = null;
+  dialled: Dialled | null = null;
+  http: { method: string; path?: string; status?: number } | null = null;
+  socksReply: number | null = null;
+  bytesUp = 0;
+  bytesDown = 0;
+  resolveMs: number | null = null;
+  connectMs: number | null = null;
+  firstByteMs: number | null = null;
+  totalMs = 0;
+  closeReason: CloseReason = 'complete';
+  closeDetail: string | null = null;
+
+  readonly #startedAt = performance.now();
+  readonly #onFinish: (session: Session) => void;
+  #cut: ((reason: CloseReason) => void) | null = null;
+  #finished = false;
+
+  constructor(origin: SessionOrigin, onFinish: (session: Session) => void) {
+    this.listener = origin.listener;
+    this.clientAddress = origin.clientAddress;
+    this.clientPort = origin.clientPort;
+    this.snapshot = origin.snapshot;
+    this.overLimit = origin.overLimit;
+    this.#onFinish = onFinish;
+  }
+
+  get policyClient(): PolicyClient | null {
+    return this.question?.client ?? null;
+  }
+
+  /** Milliseconds since the session started. */
+  elapsedMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
+  dialledTo(dialled: Dialled): void {
+    this.dialled = dialled;
+    this.decision = this.decisionsByAddress?.get(dialled.address) ?? this.decision;
+  }
+
+  /** The first byte from the destination; later calls say nothing. */
+  sawFirstByte(): void {
+    this.firstByteMs ??= this.elapsedMs();
+  }
+
+  /** Notes why the session ends. The first reason stands: what follows is its consequence. */
+  close(reason: CloseReason, detail: string | null = null): void {
+    if (this.closeReason !== 'complete') return;
+    this.closeReason = reason;
+    this.closeDetail = detail;
+  }
+
+  /** Notes a thrown value as the reason and returns it as the failure to answer with. */
+  fail(thrown: unknown): Failure {
+    const failure = asFailure(thrown);
+    this.close(failure.kind, failure.message);
+    return failure;
+  }
+
+  /** Says how this session can be cut while its sockets are open. */
+  onCut(cut: (reason: CloseReason) => void): void {
+    this.#cut = cut;
+  }
+
+  /** Ends the session from outside: drain, policy change. */
+  cut(reason: CloseReason, detail: string | null = null): void {
+    this.close(reason, detail);
+    this.#cut?.(reason);
+  }
+
+  /** Hands the session over, once; from the one `finally` of its path. */
+  finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#cut = null;
+    this.totalMs = this.elapsedMs();
+    this.#onFinish(this);
+  }
+}
+
+export interface SessionOrigin {
+  listener: string;
+  clientAddress: string;
+  clientPort: number;
+  snapshot: Snapshot;
+  overLimit: Failure | null;
+}
+
+/** The peer of a socket; empty where the client was gone before it could be asked. */
+export function peerOf(socket: Socket): { clientAddress: string; clientPort: number } {
+  return { clientAddress: plainAddress(socket.remoteAddress ?? ''), clientPort: socket.remotePort ?? 0 };
+}
+
+/** A dual-stack listener shows IPv4 clients as `::ffff:a.b.c.d`: policy and log know them by their IPv4 address. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}
