@@ -1,23 +1,38 @@
 // The gateway's own configuration: one schema, from which the type, the defaults and the checks all come.
 // It knows no files and no sockets: load.ts reads, the gateway acts.
 
-import { isIP } from 'node:net';
 import { z } from 'zod';
+import { cidrProblem, parseAddress } from './policy/address.ts';
 
 const durationUnitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-const byteUnit: Record<string, number> = { '': 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, k: 1e3, M: 1e6, G: 1e9 };
+const byteUnit: Record<string, number> = {
+  '': 1,
+  Ki: 1024,
+  Mi: 1024 ** 2,
+  Gi: 1024 ** 3,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+};
+
+const durationForm = 'a duration such as 10s, 1m30s or 250ms';
 
 /** `10s`, `1m30s`, `250ms` (the notation of Kubernetes' `metav1.Duration`) to milliseconds. */
 function duration(defaultText: string, minMs: number, maxMs: number) {
   const toMs = (text: string) =>
-    [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce((sum, [, n, unit]) => sum + Number(n) * durationUnitMs[unit!]!, 0);
+    [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
+      (sum, [, n, unit]) => sum + Number(n) * durationUnitMs[unit!]!,
+      0,
+    );
   return z
-    .string()
-    .regex(/^(\d+(\.\d+)?(ms|s|m|h))+$/, 'a duration such as 10s, 1m30s or 250ms')
+    .string(durationForm)
+    .regex(/^(\d+(\.\d+)?(ms|s|m|h))+$/, durationForm)
     .transform(toMs)
     .refine(ms => ms >= minMs && ms <= maxMs, `a duration from ${minMs} ms to ${maxMs} ms`)
     .prefault(defaultText);
 }
+
+const bytesForm = 'a size such as 64Ki or 16Mi';
 
 /** `64Ki`, `16Mi`, `1000` (the notation of Kubernetes' `resource.Quantity`) to bytes. */
 function bytes(defaultText: string, min: number, max: number) {
@@ -26,23 +41,38 @@ function bytes(defaultText: string, min: number, max: number) {
     return Number(n) * byteUnit[unit ?? '']!;
   };
   return z
-    .union([z.number().int(), z.string().regex(/^\d+(Ki|Mi|Gi|k|M|G)?$/)], 'a size such as 64Ki or 16Mi')
+    .union([z.int().min(0), z.string().regex(/^\d+(Ki|Mi|Gi|k|M|G)?$/)], bytesForm)
     .transform(toBytes)
     .refine(n => n >= min && n <= max, `a size from ${min} to ${max} bytes`)
     .prefault(defaultText);
 }
 
-const count = (fallback: number, min: number, max: number) => z.number().int().min(min).max(max).default(fallback);
+const count = (fallback: number, min: number, max: number) =>
+  z.number().int().min(min).max(max).default(fallback);
 
-const address = z.string().refine(text => isIP(text) !== 0, 'an IPv4 or IPv6 address');
-const port = z.number().int().min(0).max(65_535);
+const addressForm = 'an IPv4 or IPv6 address';
+const address = z.string(addressForm).refine(text => parseAddress(text) !== null, addressForm);
+const portForm = 'a port from 0 to 65535';
+const port = z.int(portForm).min(0, portForm).max(65_535, portForm);
+
+/** A block that parseCidr takes; the text is kept. */
+const cidr = z.string().superRefine((text, context) => {
+  const problem = cidrProblem(text);
+  if (problem === null) return;
+  const { message, remedy } = problem;
+  context.addIssue({ code: 'custom', message, params: { remedy }, input: text });
+});
 
 /** Every limit of the gateway: its unit, default and range. README and the limits table are held against this by a test. */
 export const limitsSchema = z
   .strictObject({
     sessions: count(20_000, 1, 1_000_000).describe('open sessions at once; more are answered 503'),
-    sessionsPerClient: count(2_000, 1, 1_000_000).describe('open sessions of one client address; more are answered 429'),
-    requestHeadBytes: bytes('32Ki', 1024, 1024 ** 2).describe('request line and fields together; more is answered 431'),
+    sessionsPerClient: count(2_000, 1, 1_000_000).describe(
+      'open sessions of one client address; more are answered 429',
+    ),
+    requestHeadBytes: bytes('32Ki', 1024, 1024 ** 2).describe(
+      'request line and fields together; more is answered 431',
+    ),
     requestHeadFields: count(128, 8, 2_000).describe('header fields of one request; more is answered 431'),
     requestHeadTimeout: duration('10s', 100, 300_000).describe(
       'first byte to last byte of a request head or SOCKS exchange; later is answered 408',
@@ -50,28 +80,60 @@ export const limitsSchema = z
     requestBodyBytes: bytes('0', 0, Number.MAX_SAFE_INTEGER).describe(
       'body of one plain HTTP request, streamed and never stored; more is answered 413; 0 is no limit',
     ),
-    keepAliveTimeout: duration('60s', 100, 3_600_000).describe('silence before the first byte and between two requests of a client connection'),
-    authentications: count(8, 1, 256).describe('password checks at once; each takes a core for tens of milliseconds'),
+    keepAliveTimeout: duration('60s', 100, 3_600_000).describe(
+      'silence before the first byte and between two requests of a client connection',
+    ),
+    authentications: count(8, 1, 256).describe(
+      'password checks at once; each takes a core for tens of milliseconds',
+    ),
     authenticationQueue: count(256, 0, 100_000).describe('password checks that wait; more are answered 503'),
-    authenticationCacheEntries: count(10_000, 0, 1_000_000).describe('proved passwords remembered, as keyed hashes'),
-    authenticationCacheTime: duration('5m', 0, 86_400_000).describe('how long a proved password is remembered'),
-    resolveTimeout: duration('5s', 100, 60_000).describe('one look-up of a name, A and AAAA together; later is answered 504'),
-    resolvesInFlight: count(1_000, 1, 100_000).describe('names being looked up at once; more are answered 503'),
+    authenticationCacheEntries: count(10_000, 0, 1_000_000).describe(
+      'proved passwords remembered, as keyed hashes',
+    ),
+    authenticationCacheTime: duration('5m', 0, 86_400_000).describe(
+      'how long a proved password is remembered',
+    ),
+    resolveTimeout: duration('5s', 100, 60_000).describe(
+      'one look-up of a name, A and AAAA together; later is answered 504',
+    ),
+    resolvesInFlight: count(1_000, 1, 100_000).describe(
+      'names being looked up at once; more are answered 503',
+    ),
     dnsCacheEntries: count(10_000, 0, 1_000_000).describe('names remembered'),
     dnsMinimumTtl: duration('1s', 0, 3_600_000).describe('shortest time an answer is remembered'),
     dnsMaximumTtl: duration('5m', 0, 86_400_000).describe('longest time an answer is remembered'),
     dnsNegativeTtl: duration('5s', 0, 3_600_000).describe('how long "no such name" is remembered'),
-    dnsAddressesPerName: count(64, 1, 1_000).describe('addresses of one name that are looked at; the rest are ignored'),
-    connectTimeout: duration('10s', 100, 300_000).describe('all attempts to connect to the destination together; later is answered 504'),
-    connectAttemptDelay: duration('250ms', 10, 10_000).describe('head start of one address over the next (RFC 8305, section 5)'),
-    responseHeadTimeout: duration('60s', 100, 3_600_000).describe('request sent to response head received, plain HTTP; later is answered 504'),
-    idleTimeout: duration('15m', 100, 604_800_000).describe('a tunnel or body without a byte in either direction'),
-    relayBufferBytes: bytes('64Ki', 4096, 16 * 1024 ** 2).describe('bytes held for a slow reader, each direction'),
+    dnsAddressesPerName: count(64, 1, 1_000).describe(
+      'addresses of one name that are looked at; the rest are ignored',
+    ),
+    connectTimeout: duration('10s', 100, 300_000).describe(
+      'all attempts to connect to the destination together; later is answered 504',
+    ),
+    connectAttemptDelay: duration('250ms', 10, 10_000).describe(
+      'head start of one address over the next (RFC 8305, section 5)',
+    ),
+    responseHeadTimeout: duration('60s', 100, 3_600_000).describe(
+      'request sent to response head received, plain HTTP; later is answered 504',
+    ),
+    idleTimeout: duration('15m', 100, 604_800_000).describe(
+      'a tunnel or body without a byte in either direction',
+    ),
+    relayBufferBytes: bytes('64Ki', 4096, 16 * 1024 ** 2).describe(
+      'bytes held for a slow reader, each direction',
+    ),
     originConnections: count(64, 1, 10_000).describe('connections to one plain HTTP destination'),
-    originQueue: count(256, 0, 100_000).describe('plain HTTP requests that wait for one of those; more are answered 503'),
-    originPools: count(1_000, 1, 100_000).describe('plain HTTP destinations with kept connections; the least recently used is closed'),
-    originIdleTimeout: duration('30s', 100, 3_600_000).describe('how long an idle connection to an origin is kept'),
-    progressInterval: duration('5m', 1000, 86_400_000).describe('how often a long session writes an `event: "progress"` line'),
+    originQueue: count(256, 0, 100_000).describe(
+      'plain HTTP requests that wait for one of those; more are answered 503',
+    ),
+    originPools: count(1_000, 1, 100_000).describe(
+      'plain HTTP destinations with kept connections; the least recently used is closed',
+    ),
+    originIdleTimeout: duration('30s', 100, 3_600_000).describe(
+      'how long an idle connection to an origin is kept',
+    ),
+    progressInterval: duration('5m', 1000, 86_400_000).describe(
+      'how often a long session writes an `event: "progress"` line',
+    ),
     drainTimeout: duration('30s', 0, 3_600_000).describe('SIGTERM to the closing of what is still open'),
   })
   .prefault({});
@@ -81,56 +143,110 @@ const listenerSchema = z.strictObject({
   address: address.default('127.0.0.1'),
   /** 0 takes a free port. */
   port,
-  protocols: z.array(z.enum(['http', 'socks5'])).min(1).default(['http', 'socks5']),
+  protocols: z
+    .array(z.enum(['http', 'socks5']))
+    .min(1)
+    .default(['http', 'socks5']),
   /** Required asks every client for credentials; Optional asks only where they could change a denial. */
   authentication: z.enum(['Optional', 'Required']).default('Optional'),
 });
 
-export const gatewayConfigSchema = z.strictObject({
-  apiVersion: z.literal('sallyport.dev/v1alpha1'),
-  kind: z.literal('GatewayConfig'),
-  listeners: z
-    .array(listenerSchema)
-    .min(1)
-    .refine(list => new Set(list.map(l => l.name)).size === list.length, 'a different name for each listener'),
-  admin: z.strictObject({ address: address.default('127.0.0.1'), port }).optional(),
-  policies: z.strictObject({ files: z.array(z.string().min(1)).default([]) }).prefault({}),
-  users: z.strictObject({ file: z.string().min(1) }).optional(),
-  dns: z
-    .strictObject({
-      servers: z
-        .array(z.string().refine(text => isIP(text) !== 0 || /^(\d+(\.\d+){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}$/.test(text), 'address or address:port'))
-        .min(1),
-    })
-    .optional(),
-  defaults: z.strictObject({ action: z.enum(['Allow', 'Deny']).default('Deny') }).prefault({}),
-  guard: z
-    .strictObject({
-      /** Ranges refused unless a rule names them, beside the special-purpose ones: a cluster's pods, services, nodes. */
-      cidrs: z.array(z.string()).default([]),
-      /** Drop: forbidden answers of a name are left out. Refuse: one forbidden answer refuses the name. */
-      onForbiddenAnswer: z.enum(['Drop', 'Refuse']).default('Drop'),
-    })
-    .prefault({}),
-  egress: z.strictObject({ sourceAddresses: z.array(address).default([]) }).prefault({}),
-  limits: limitsSchema,
-  log: z
-    .strictObject({
-      format: z.literal('json').default('json'),
-      /** `stdout`, or a file path (opened again on SIGHUP). */
-      output: z.string().min(1).default('stdout'),
-      /** What happens to new sessions while records cannot be written. */
-      onUnwritable: z.enum(['Refuse', 'Drop']).default('Refuse'),
-      queueBytes: bytes('16Mi', 65_536, 1024 ** 3),
-      /** The gateway's own messages on standard error; auto is text on a terminal and json elsewhere. */
-      messages: z.enum(['auto', 'text', 'json']).default('auto'),
-    })
-    .prefault({}),
-  /** `auto` takes the best relay there is; this version has one, `streams`. */
-  relay: z.strictObject({ mode: z.enum(['auto', 'streams']).default('auto') }).prefault({}),
-  /** `auto` takes as many data-plane threads as pay; this version has one. */
-  threads: z.union([z.literal('auto'), z.literal(1)]).default('auto'),
-});
+/** `address` or `address:port`, IPv6 in brackets before a port. */
+function isDnsServer(text: string): boolean {
+  if (parseAddress(text) !== null) return true;
+  const [, v6, v4, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const isAddress = parseAddress(v6 ?? v4 ?? '')?.family === (v6 === undefined ? 4 : 6);
+  return isAddress && Number(port) >= 1 && Number(port) <= 65_535;
+}
+
+interface Socket {
+  readonly path: (string | number)[];
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Whether the operating system refuses to listen on both. A wildcard address takes the port of every other. */
+function collide(one: Socket, other: Socket): boolean {
+  const wildcard = [one, other].some(({ address }) => address === '0.0.0.0' || address === '::');
+  return one.port !== 0 && one.port === other.port && (wildcard || one.address === other.address);
+}
+
+export const gatewayConfigSchema = z
+  .strictObject({
+    apiVersion: z.literal('sallyport.dev/v1alpha1'),
+    kind: z.literal('GatewayConfig'),
+    listeners: z
+      .array(listenerSchema)
+      .min(1)
+      .superRefine((listeners, context) => {
+        for (const [at, { name }] of listeners.entries()) {
+          if (listeners.findIndex(other => other.name === name) === at) continue;
+          const params = { remedy: 'give each listener a name of its own' };
+          context.addIssue({
+            code: 'custom',
+            path: [at, 'name'],
+            message: 'another listener has this name',
+            params,
+            input: name,
+          });
+        }
+      }),
+    admin: z.strictObject({ address: address.default('127.0.0.1'), port }).optional(),
+    policies: z.strictObject({ files: z.array(z.string().min(1)).default([]) }).prefault({}),
+    users: z.strictObject({ file: z.string().min(1) }).optional(),
+    dns: z
+      .strictObject({
+        servers: z.array(z.string().refine(isDnsServer, 'an address, or address:port')).min(1),
+      })
+      .optional(),
+    defaults: z.strictObject({ action: z.enum(['Allow', 'Deny']).default('Deny') }).prefault({}),
+    guard: z
+      .strictObject({
+        /** Ranges refused unless a rule names them, beside the special-purpose ones: a cluster's pods, services, nodes. */
+        cidrs: z.array(cidr).default([]),
+        /** Drop: forbidden answers of a name are left out. Refuse: one forbidden answer refuses the name. */
+        onForbiddenAnswer: z.enum(['Drop', 'Refuse']).default('Drop'),
+      })
+      .prefault({}),
+    egress: z.strictObject({ sourceAddresses: z.array(address).default([]) }).prefault({}),
+    limits: limitsSchema,
+    log: z
+      .strictObject({
+        format: z.literal('json').default('json'),
+        /** `stdout`, or a file path (opened again on SIGHUP). */
+        output: z.string().min(1).default('stdout'),
+        /** What happens to new sessions while records cannot be written. */
+        onUnwritable: z.enum(['Refuse', 'Drop']).default('Refuse'),
+        queueBytes: bytes('16Mi', 65_536, 1024 ** 3),
+        /** The gateway's own messages on standard error; auto is text on a terminal and json elsewhere. */
+        messages: z.enum(['auto', 'text', 'json']).default('auto'),
+      })
+      .prefault({}),
+    /** `auto` takes the best relay there is; this version has one, `streams`. */
+    relay: z.strictObject({ mode: z.enum(['auto', 'streams']).default('auto') }).prefault({}),
+    /** `auto` takes as many data-plane threads as pay; this version has one. */
+    threads: z.union([z.literal('auto'), z.literal(1)]).default('auto'),
+  })
+  .superRefine(({ listeners, admin }, context) => {
+    const sockets: Socket[] = listeners.map((listener, at) => ({
+      ...listener,
+      path: ['listeners', at, 'port'],
+    }));
+    if (admin) sockets.push({ ...admin, name: 'admin', path: ['admin', 'port'] });
+    for (const [at, socket] of sockets.entries()) {
+      const taken = sockets.slice(0, at).find(earlier => collide(earlier, socket));
+      if (!taken) continue;
+      const message = `port ${socket.port} is already taken by ${taken.name}`;
+      context.addIssue({
+        code: 'custom',
+        path: socket.path,
+        message,
+        params: { remedy: 'give it a port of its own' },
+        input: socket.port,
+      });
+    }
+  });
 
 export type GatewayConfig = z.output<typeof gatewayConfigSchema>;
 export type Limits = z.output<typeof limitsSchema>;
