@@ -26,6 +26,8 @@ export interface Sources {
 export type LoadedConfiguration =
   | {
       readonly ok: true;
+      /** As it was given. */
+      readonly file: string;
       /** Frozen. `users.file` and `log.output`, where they are files, are absolute. */
       readonly config: GatewayConfig;
       /** Each holds about two hundred times its text in memory: for compiling, not for keeping. */
@@ -133,6 +135,7 @@ async function completeConfiguration(
     return { ok: false, sources, problems };
   return {
     ok: true,
+    file,
     config: freeze(withAbsolutePaths(config, dirname(file))),
     documents,
     users,

@@ -1,0 +1,95 @@
+// The command line: finds the command, answers --help and --version, and turns misuse into an exit code.
+// Each command is a file of its own; this one does none of their work.
+
+import { suggest } from '../../config/suggest.ts';
+import { gatewayIdentity } from '../record/record.ts';
+import { check } from './check.ts';
+import { type Command, type CommandParts, type ExitCode, Misuse } from './command.ts';
+import { logs } from './logs.ts';
+import { serve } from './serve.ts';
+
+const commands: readonly Command[] = [serve, check, logs];
+
+/**
+ * Runs the command that `argv` names (without the program's own name) and returns the exit code:
+ * 0 for yes, 1 for no, 2 for misuse.
+ */
+export async function runCommand(
+  argv: readonly string[],
+  given: Pick<CommandParts, 'serve'> & Partial<CommandParts>,
+): Promise<ExitCode> {
+  const parts: CommandParts = {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    ...given,
+  };
+  const [name, ...rest] = argv;
+  // A reader that went away (`| head`) is no error. The gateway sees to its own decision log.
+  if (name !== serve.name) parts.stdout.on('error', () => {});
+  if (name === '--version' || name === '-V')
+    return print(parts, `${gatewayIdentity.name} ${gatewayIdentity.version}\n`);
+  if (name === '--help' || name === '-h' || name === 'help') return help(rest, parts);
+  const command = commands.find(each => each.name === name);
+  if (!command) return misused(parts, unknown(name), 'sallyport --help');
+  if (asksForHelp(rest)) return print(parts, command.help);
+  return attempt(command, rest, parts);
+}
+
+async function attempt(command: Command, argv: readonly string[], parts: CommandParts): Promise<ExitCode> {
+  try {
+    return await command.run(argv, parts);
+  } catch (error) {
+    if (!(error instanceof Misuse)) throw error;
+    return misused(parts, `${command.name}: ${error.message}`, `sallyport ${command.name} --help`);
+  }
+}
+
+function help([name]: readonly string[], parts: CommandParts): ExitCode {
+  if (name === undefined) return print(parts, overview());
+  const command = commands.find(each => each.name === name);
+  return command ? print(parts, command.help) : misused(parts, unknown(name), 'sallyport --help');
+}
+
+/** Operands after `--` are not options. */
+function asksForHelp(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  const options = end < 0 ? argv : argv.slice(0, end);
+  return options.includes('--help') || options.includes('-h');
+}
+
+function overview(): string {
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+  return `Usage: sallyport COMMAND [OPTION]…
+
+Egress gateway: CONNECT, plain HTTP and SOCKS5 through policy, one record for each session.
+
+Commands:
+${lines.join('\n')}
+
+  --help      this text, or that of a command: sallyport COMMAND --help
+  --version   name and version
+
+Exit codes: 0 yes, 1 no, 2 misuse.
+`;
+}
+
+function unknown(name: string | undefined): string {
+  if (name === undefined) return 'no command given';
+  const meant = suggest(
+    name,
+    commands.map(each => each.name),
+  );
+  return `unknown command ${JSON.stringify(name)}${meant === null ? '' : `, try ${meant}`}`;
+}
+
+function print(parts: CommandParts, text: string): ExitCode {
+  parts.stdout.write(text);
+  return 0;
+}
+
+function misused(parts: CommandParts, message: string, see: string): ExitCode {
+  parts.stderr.write(`sallyport: ${message}\nSee ${see}\n`);
+  return 2;
+}
