@@ -1,14 +1,15 @@
 // Policies to the form that decides: validated documents in, one frozen value and a list of problems out.
-// It reads no files and keeps nothing of the snapshot before. A document with an error is left out and reported;
-// whether a policy with problems takes force is the caller's to say.
+// It reads no files and keeps nothing of the snapshot before. What has an error is reported, and matches nothing or
+// denies, whichever is closed; whether a policy with errors takes force is the caller's to say.
 
 import type { Cidr, IpAddress } from './address.ts';
-import type { Decision } from './decision.ts';
+import type { Decision, Workload } from './decision.ts';
+import { withoutMapping } from './embedded-ipv4.ts';
 import { createGuard, type Guard, type OwnListeners } from './guard.ts';
-import type { PolicyModel, PolicyTier, RuleModel, Subject } from './policy-model.ts';
-import { plainAscii } from './quote.ts';
-import { type CompiledRule, portCodes, RuleIndex } from './rule-index.ts';
-import { type SubjectRules, SubjectTable, tierOrder } from './subject.ts';
+import type { PolicyTier, Subject } from './policy-model.ts';
+import { type CompiledRule, RuleIndex } from './rule-index.ts';
+import { orderRules, type PlacedRule } from './rule-order.ts';
+import { type SubjectRules, SubjectTable } from './subject.ts';
 import { translate } from './translate.ts';
 
 /** A validated document and where its parts stand. */
@@ -39,6 +40,8 @@ export interface CompileInput {
   /** Carried for admission, which drops or refuses; a decision is about one address. */
   readonly onForbiddenAnswer: 'Drop' | 'Refuse';
   readonly generation: number;
+  /** Whether this gateway reads TLS server names; without it a rule with `tls` is an error. Default false. */
+  readonly readsServerNames?: boolean;
 }
 
 /** Policy in force: frozen, and complete. */
@@ -52,12 +55,17 @@ export interface CompiledPolicy {
   readonly hasAudit: boolean;
   readonly guard: Guard;
   readonly subjects: SubjectTable;
+  /** Every rule in the order of evaluation, for explaining. */
+  readonly rules: readonly PlacedRule[];
+  /** Workloads from files, by canonical address text. */
+  readonly workloads: ReadonlyMap<string, Workload>;
   readonly defaultDecision: Decision;
 }
 
 export function compilePolicies(input: CompileInput): { policy: CompiledPolicy; problems: Problem[] } {
   const problems: Problem[] = [];
-  const models = translate(input.documents, problems);
+  const { models, workloads } = translate(input.documents, input.readsServerNames ?? false, problems);
+  const rules = orderRules(models, input.generation);
   const policy: CompiledPolicy = Object.freeze({
     generation: input.generation,
     counts: Object.freeze({
@@ -68,7 +76,14 @@ export function compilePolicies(input: CompileInput): { policy: CompiledPolicy; 
     onForbiddenAnswer: input.onForbiddenAnswer,
     hasAudit: models.some(model => model.audit),
     guard: createGuard(input.guardCidrs, input.self),
-    subjects: new SubjectTable(subjectRules(models, input.generation)),
+    subjects: new SubjectTable(
+      subjectRules(
+        models.map(model => model.subject),
+        rules,
+      ),
+    ),
+    rules,
+    workloads,
     defaultDecision: defaultDecision(input),
   });
   return { policy, problems };
@@ -77,6 +92,11 @@ export function compilePolicies(input: CompileInput): { policy: CompiledPolicy; 
 /** The most specific client block that any policy names for this address, or null. */
 export function clientCidrOf(policy: CompiledPolicy, address: IpAddress): string | null {
   return policy.subjects.clientCidrOf(address);
+}
+
+/** The workload that a file gives this address to, or null. */
+export function workloadOf(policy: CompiledPolicy, address: IpAddress): Workload | null {
+  return policy.workloads.get(withoutMapping(address).text) ?? null;
 }
 
 function defaultDecision({ defaultAction, generation }: CompileInput): Decision {
@@ -93,136 +113,28 @@ function defaultDecision({ defaultAction, generation }: CompileInput): Decision 
   });
 }
 
-interface OrderedRule {
-  readonly rule: CompiledRule;
-  readonly to: RuleModel['to'];
-}
-
 interface SubjectGroup {
   readonly subject: Subject;
-  readonly rules: Record<PolicyTier, OrderedRule[]>;
+  readonly rules: Record<PolicyTier, CompiledRule[]>;
 }
 
 /** One index for each tier of each distinct subject; a subject without rules is kept, since clients are named by it. */
-function subjectRules(models: readonly PolicyModel[], generation: number): SubjectRules[] {
+function subjectRules(subjects: readonly Subject[], rules: readonly PlacedRule[]): SubjectRules[] {
   const groups = new Map<string, SubjectGroup>();
-  const groupOf = new Map<PolicyModel, SubjectGroup>();
-  for (const model of models) {
-    const key = JSON.stringify(model.subject);
-    const group = groups.get(key) ?? {
-      subject: model.subject,
-      rules: { Admin: [], Namespace: [], Baseline: [] },
-    };
+  const groupOf = new Map<Subject, SubjectGroup>();
+  for (const subject of subjects) {
+    const key = JSON.stringify(subject);
+    const group = groups.get(key) ?? { subject, rules: { Admin: [], Namespace: [], Baseline: [] } };
     groups.set(key, group);
-    groupOf.set(model, group);
+    groupOf.set(subject, group);
   }
-  for (const tier of tierOrder) {
-    const ofTier = models.filter(model => model.tier === tier);
-    for (const { model, rule } of orderedRules(ofTier, generation))
-      groupOf.get(model)!.rules[tier].push(rule);
-  }
-  return [...groups.values()].map(({ subject, rules }) => ({
+  for (const { subject, rule } of rules) groupOf.get(subject)!.rules[rule.tier].push(rule);
+  return [...groups.values()].map(({ subject, rules: { Admin, Namespace, Baseline } }) => ({
     subject,
-    indexes: {
-      Admin: indexOf(rules.Admin),
-      Namespace: indexOf(rules.Namespace),
-      Baseline: indexOf(rules.Baseline),
-    },
+    indexes: { Admin: indexOf(Admin), Namespace: indexOf(Namespace), Baseline: indexOf(Baseline) },
   }));
 }
 
-function indexOf(rules: readonly OrderedRule[]): RuleIndex | null {
+function indexOf(rules: readonly CompiledRule[]): RuleIndex | null {
   return rules.length === 0 ? null : new RuleIndex(rules);
-}
-
-interface PlacedRule {
-  readonly model: PolicyModel;
-  readonly rule: OrderedRule;
-}
-
-/**
- * The rules of one tier in the order they are tried. Admin and Baseline: by priority, then name, then place.
- * Namespace: any Deny before any Allow, and last, for those a policy isolates, the denial of all else.
- */
-function orderedRules(models: readonly PolicyModel[], generation: number): PlacedRule[] {
-  const sorted = [...models].sort(byPriority);
-  const written = sorted.flatMap(model => model.rules.map(rule => ({ model, rule })));
-  const isNamespace = models[0]?.tier === 'Namespace';
-  const ordered = isNamespace
-    ? [
-        ...written.filter(({ rule }) => rule.action === 'Deny'),
-        ...written.filter(({ rule }) => rule.action === 'Allow'),
-      ]
-    : written;
-  const isolations = sorted.filter(model => model.isolates).map(model => ({ model, rule: isolation(model) }));
-  return [...ordered, ...isolations].map(({ model, rule }, order) => ({
-    model,
-    rule: { rule: new Rule(model, rule, order, generation), to: rule.to },
-  }));
-}
-
-function byPriority(one: PolicyModel, other: PolicyModel): number {
-  return (
-    one.priority - other.priority || compareText(one.name, other.name) || compareText(one.label, other.label)
-  );
-}
-
-/** By code unit: the same on every machine, whatever its locale. */
-function compareText(one: string, other: string): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
-}
-
-/** The rule that no one wrote: what an isolating policy does not allow is denied. */
-function isolation({ origin }: PolicyModel): RuleModel {
-  const ports = (['TCP', 'UDP'] as const).map(protocol => ({ protocol, from: 0, to: 65_535 }));
-  return { name: '', action: 'Deny', to: null, ports, resolvesTo: [], expiresAtMs: Infinity, origin };
-}
-
-class Rule implements CompiledRule {
-  readonly order: number;
-  readonly action: RuleModel['action'];
-  readonly policy: string;
-  readonly name: string;
-  readonly ports: readonly number[];
-  readonly resolvesTo: readonly Cidr[];
-  readonly expiresAtMs: number;
-  readonly audit: boolean;
-  readonly #tier: PolicyModel['tier'];
-  readonly #origin: string;
-  readonly #generation: number;
-  #decision: Decision | null = null;
-
-  constructor(model: PolicyModel, rule: RuleModel, order: number, generation: number) {
-    this.order = order;
-    this.action = rule.action;
-    this.policy = model.label;
-    this.name = rule.name;
-    this.ports = portCodes(rule.ports);
-    this.resolvesTo = rule.resolvesTo;
-    this.expiresAtMs = Math.min(model.expiresAtMs, rule.expiresAtMs);
-    this.audit = model.audit;
-    this.#tier = model.tier;
-    this.#origin = rule.origin;
-    this.#generation = generation;
-  }
-
-  decision(): Decision {
-    this.#decision ??= Object.freeze({
-      verdict: this.action === 'Allow' ? 'allow' : 'deny',
-      tier: this.#tier,
-      policy: this.policy,
-      rule: this.name === '' ? null : this.name,
-      reason: this.#reason(),
-      generation: this.#generation,
-      origin: this.#origin,
-    });
-    return this.#decision;
-  }
-
-  #reason(): string {
-    const policy = plainAscii(this.policy, 140);
-    if (this.name === '') return `selected by ${policy}, and no rule allows this destination`;
-    return `${this.action === 'Allow' ? 'allowed' : 'denied'} by ${policy} rule ${this.name}`;
-  }
 }

@@ -8,10 +8,11 @@
 import type { IpAddress } from './address.ts';
 import type { CompiledPolicy } from './compile.ts';
 import type { Decision, Ground, Question } from './decision.ts';
+import { normaliseName } from './destination.ts';
 import { embeddedIpv4 } from './embedded-ipv4.ts';
 import type { GuardHit } from './guard.ts';
-import { plainAscii } from './quote.ts';
-import { type CompiledRule, portCode, type RuleIndex, Search } from './rule-index.ts';
+import { plainAscii, quote } from './quote.ts';
+import { type CompiledRule, type Hindrance, portCode, type RuleIndex, Search } from './rule-index.ts';
 
 const longestReason = 300;
 const noAddresses: readonly IpAddress[] = Object.freeze([]);
@@ -64,7 +65,15 @@ function prepare(
   search.opensAt = hit === null ? 0 : hit.opensAt;
   search.port = portCode(protocol, destination.port);
   search.nowMs = nowMs;
+  search.http = question.http;
+  search.sni = typeof question.sni === 'string' ? comparableName(question.sni) : question.sni;
   search.withAudit = withAudit;
+}
+
+/** A server name as policy compares it; null, as good as none, for what is no name. */
+function comparableName(sni: string): string | null {
+  const name = normaliseName(sni);
+  return typeof name === 'string' ? name : null;
 }
 
 /** What one tier says of every address of a family: some may be allowed, all are denied, or some go on. */
@@ -87,7 +96,7 @@ function hasPartial(
   return indexes.some(index => index.hasPartial(search, family, action, order));
 }
 
-/** The first match through the tiers. An Allow that the guard holds back does not match, and is remembered. */
+/** The first match through the tiers. An Allow that something hinders does not match, and is remembered. */
 function evaluate(
   policy: CompiledPolicy,
   question: Question,
@@ -96,18 +105,54 @@ function evaluate(
   withAudit: boolean,
 ): Decision {
   prepare(question, address, hit, withAudit);
-  let blocked: CompiledRule | null = null;
+  let hindered: Hindered | null = null;
   for (const indexes of policy.subjects.viewOf(question.client)) {
     search.reset();
     for (const index of indexes) index.search(search);
     const { best } = search;
-    if (best === null || (search.blocked !== null && search.blocked.order < best.order))
-      blocked ??= search.blocked;
+    hindered ??= hinderedBefore(best);
     if (best === null || best.action === 'Pass') continue;
-    if (best.action === 'Deny' && blocked !== null) return guardDenial(policy, address, hit!, blocked);
+    if (best.action === 'Deny' && hindered !== null)
+      return hinderedDenial(policy, question, address, hit, hindered);
     return best.decision();
   }
-  return hit === null ? policy.defaultDecision : guardDenial(policy, address, hit, blocked);
+  if (hindered !== null) return hinderedDenial(policy, question, address, hit, hindered);
+  return hit === null ? policy.defaultDecision : guardDenial(policy, address, hit, null);
+}
+
+interface Hindered {
+  readonly rule: CompiledRule;
+  readonly by: Hindrance;
+}
+
+/** The Allow that would have come first in this tier but for a hindrance. */
+function hinderedBefore(best: CompiledRule | null): Hindered | null {
+  const { hindered: rule, hindrance: by } = search;
+  return rule !== null && (best === null || rule.order < best.order) ? { rule, by } : null;
+}
+
+function hinderedDenial(
+  policy: CompiledPolicy,
+  question: Question,
+  address: IpAddress,
+  hit: GuardHit | null,
+  { rule, by }: Hindered,
+): Decision {
+  return by === 'guard' ? guardDenial(policy, address, hit!, rule) : serverNameDenial(policy, question, rule);
+}
+
+/** Grounded on the rule that would have allowed, since it is that rule's `tls` that says so. */
+function serverNameDenial({ generation }: CompiledPolicy, question: Question, rule: CompiledRule): Decision {
+  const { sni, destination } = question;
+  const said =
+    typeof sni === 'string' ? `the TLS server name ${quote(sni)}` : 'a TLS hello without server name';
+  const reason = `${said} does not fit ${destination.host}, as ${rule.policy} rule ${rule.name} asks`;
+  return Object.freeze({
+    ...rule.decision(),
+    verdict: 'deny',
+    reason: plainAscii(reason, longestReason),
+    generation,
+  });
 }
 
 function groundOf({ tier, policy, rule, reason }: Ground): Ground {
@@ -123,13 +168,15 @@ function guardDenial(
   { generation }: CompiledPolicy,
   address: IpAddress,
   { range, opensAt, embedded }: GuardHit,
-  blocked: CompiledRule | null,
+  hindered: CompiledRule | null,
 ): Decision {
   const inner = embedded && `, holding ${embedded.address.text} (${embedded.range.name})`;
   const where = `${address.text} is ${range.name} (${range.cidr.text})${inner ?? ''}`;
   const how = opensAt === range.cidr.prefix ? 'a block inside it' : 'that single address';
   const who =
-    blocked === null ? 'which no rule opens' : `which ${blocked.policy} rule ${blocked.name} does not open`;
+    hindered === null
+      ? 'which no rule opens'
+      : `which ${hindered.policy} rule ${hindered.name} does not open`;
   return guardDecision(generation, `${where}, ${who}: only ${how} as cidr or resolvesTo does`);
 }
 

@@ -3,8 +3,10 @@
 // It knows neither tiers nor subjects; decide.ts puts those together.
 
 import { type Cidr, cidrContains, type IpAddress } from './address.ts';
-import type { Decision } from './decision.ts';
-import type { Peer, PortRange, RuleAction } from './policy-model.ts';
+import type { Decision, Question } from './decision.ts';
+import { hostPatternMatches } from './host-pattern.ts';
+import { conditionAllows, conditionDenies, type HttpCondition } from './http-condition.ts';
+import type { Peer, PolicyTier, PortRange, RuleAction, SniMode } from './policy-model.ts';
 import { noNode, type PrefixTable, prefixTable } from './prefix-table.ts';
 
 /** A rule ready for searching. */
@@ -12,14 +14,21 @@ export interface CompiledRule {
   /** Place within its tier; the lowest that matches decides. */
   readonly order: number;
   readonly action: RuleAction;
+  readonly tier: PolicyTier;
   /** `Kind/name` or `Kind/namespace/name`. */
   readonly policy: string;
+  /** Empty for what nobody wrote: the denial that isolation ends with. */
   readonly name: string;
   /** Pairs of first and last port code. */
   readonly ports: readonly number[];
+  readonly http: HttpCondition | null;
+  readonly sni: SniMode;
+  /** Null for every destination. */
+  readonly to: readonly Peer[] | null;
   readonly resolvesTo: readonly Cidr[];
   readonly expiresAtMs: number;
   readonly audit: boolean;
+  readonly origin: string;
   /** Frozen, and made when it is first needed. */
   decision(): Decision;
 }
@@ -41,6 +50,9 @@ export function portCodes(ranges: readonly PortRange[]): number[] {
   return ranges.flatMap(({ protocol, from, to }) => [portCode(protocol, from), portCode(protocol, to)]);
 }
 
+/** Why an Allow that matches in all else does not let pass: the guard, or the TLS server name. */
+export type Hindrance = 'guard' | 'sni';
+
 /** What a search looks for and what it found; one object serves many searches. */
 export class Search {
   /** The normalised name, or null for an address literal. */
@@ -50,23 +62,33 @@ export class Search {
   embedded: readonly IpAddress[] = [];
   /** Prefix length a block needs to open the address; 0 where nothing guards it. */
   opensAt = 0;
+  /** Port code. */
   port = 0;
   nowMs = 0;
+  http: Question['http'] = undefined;
+  /** The server name as policy compares it; null for a hello without (a readable) one, undefined while unknown. */
+  sni: string | null | undefined = undefined;
   withAudit = false;
 
   /** The first rule in order that matches. */
   best: CompiledRule | null = null;
-  /** The first Allow that would match but for the guard. */
-  blocked: CompiledRule | null = null;
+  /** The first Allow that something hinders, and what. */
+  hindered: CompiledRule | null = null;
+  hindrance: Hindrance = 'guard';
 
   reset(): void {
     this.best = null;
-    this.blocked = null;
+    this.hindered = null;
   }
 
-  /** Port, protocol, time and mode: everything but the destination and the subject. */
+  /** Port, protocol, time, mode and request: everything but the destination, the subject and the server name. */
   applies(rule: CompiledRule): boolean {
-    return hasPort(rule.ports, this.port) && this.nowMs < rule.expiresAtMs && (this.withAudit || !rule.audit);
+    return (
+      hasPort(rule.ports, this.port) &&
+      this.nowMs < rule.expiresAtMs &&
+      (this.withAudit || !rule.audit) &&
+      (rule.http === null || requestFits(rule.http, rule.action, this.http))
+    );
   }
 
   /** Visits targets in order, up to the first that matches or comes after one already found. */
@@ -75,41 +97,68 @@ export class Search {
     for (const target of targets) {
       const { rule } = target;
       if (this.best !== null && rule.order >= this.best.order) return;
-      if (!this.applies(rule) || this.#isExcepted(target, this.address)) continue;
-      if (rule.action === 'Allow' && !this.#opens(target)) {
-        if (this.blocked === null || rule.order < this.blocked.order) this.blocked = rule;
-        continue;
-      }
+      if (!this.applies(rule) || isExcepted(target, this.address)) continue;
+      if (rule.action === 'Allow' && this.#isHindered(target)) continue;
       this.best = rule;
       return;
     }
   }
 
-  /** Visits the Deny targets of a block that holds an embedded address. */
-  visitEmbedded(targets: readonly Target[], embedded: IpAddress): void {
+  /** Visits Deny targets alone: of what an address holds, or of the server name. */
+  visitDenials(targets: readonly Target[] | undefined, address: IpAddress | null): void {
+    if (targets === undefined) return;
     for (const target of targets) {
       const { rule } = target;
       if (this.best !== null && rule.order >= this.best.order) return;
-      if (rule.action !== 'Deny' || !this.applies(rule) || this.#isExcepted(target, embedded)) continue;
+      if (rule.action !== 'Deny' || !this.applies(rule) || isExcepted(target, address)) continue;
       this.best = rule;
       return;
     }
   }
 
-  #isExcepted({ except }: Target, address: IpAddress | null): boolean {
-    return address !== null && except.length > 0 && except.some(block => cidrContains(block, address));
+  #isHindered(target: Target): boolean {
+    const hindrance = this.#hindranceOf(target);
+    if (hindrance === null) return false;
+    if (this.hindered === null || target.rule.order < this.hindered.order) {
+      this.hindered = target.rule;
+      this.hindrance = hindrance;
+    }
+    return true;
+  }
+
+  #hindranceOf(target: Target): Hindrance | null {
+    if (this.opensAt > 0 && target.prefix < this.opensAt && !this.#resolvesTo(target.rule)) return 'guard';
+    return this.sni === undefined || serverNameFits(target.rule, this.host, this.sni) ? null : 'sni';
   }
 
   /**
-   * Whether an Allow reaches a guarded address: its own block is as narrow as the guard asks (both hold the
-   * address, so the longer prefix lies inside the shorter), or `resolvesTo` names such a block for a name.
+   * Whether the rule names a block for the name that is as narrow as the guard asks: both hold the address, so the
+   * longer prefix lies inside the shorter.
    */
-  #opens({ prefix, rule }: Target): boolean {
-    if (prefix >= this.opensAt || this.opensAt === 0) return true;
+  #resolvesTo({ resolvesTo }: CompiledRule): boolean {
     const { address, opensAt } = this;
     if (this.host === null || address === null) return false;
-    return rule.resolvesTo.some(block => block.prefix >= opensAt && cidrContains(block, address));
+    return resolvesTo.some(block => block.prefix >= opensAt && cidrContains(block, address));
   }
+}
+
+function isExcepted({ except }: Target, address: IpAddress | null): boolean {
+  return address !== null && except.length > 0 && except.some(block => cidrContains(block, address));
+}
+
+function requestFits(condition: HttpCondition, action: RuleAction, request: Question['http']): boolean {
+  return action === 'Deny' ? conditionDenies(condition, request) : conditionAllows(condition, request);
+}
+
+/** Whether an Allow lets this server name be sent. For an address literal there is no name to hold it against. */
+export function serverNameFits(
+  rule: Pick<CompiledRule, 'sni' | 'to'>,
+  host: string | null,
+  sni: string | null,
+): boolean {
+  if (rule.sni === 'Any' || host === null || sni === host) return true;
+  if (rule.sni === 'Match' || sni === null || rule.to === null) return false;
+  return rule.to.some(peer => peer.kind === 'host' && hostPatternMatches(peer.pattern, sni));
 }
 
 function hasPort(ports: readonly number[], port: number): boolean {
@@ -140,10 +189,11 @@ export class RuleIndex {
   readonly #blocks: PrefixTable<Target>;
 
   /** Rules come in ascending order. */
-  constructor(rules: Iterable<{ rule: CompiledRule; to: readonly Peer[] | null }>) {
+  constructor(rules: Iterable<CompiledRule>) {
     const blocks: [Cidr, Target][] = [];
     const partials = new Map<string, PartialMatch>();
-    for (const { rule, to } of rules) {
+    for (const rule of rules) {
+      const { to } = rule;
       if (to === null) this.#everything.push({ rule, prefix: -1, except: [] });
       for (const peer of to ?? []) {
         if (peer.kind === 'host') this.#addHost(rule, peer);
@@ -154,18 +204,23 @@ export class RuleIndex {
     this.#partials = [...partials.values()];
   }
 
-  /** Finds the first rule for the search's address, and its name if it has one. */
+  /** Finds the first rule for the search's address, and its names if it has any. */
   search(search: Search): void {
+    const { host, sni } = search;
     search.visit(this.#everything);
-    if (search.host !== null) this.#searchName(search, search.host);
+    if (host !== null) this.#searchName(search, host);
+    if (typeof sni === 'string' && sni !== host) this.#searchServerName(search, sni);
+    if (this.#blocks.size > 0 && search.address !== null) this.#searchAddress(search, search.address);
+  }
+
+  #searchAddress(search: Search, address: IpAddress): void {
     const blocks = this.#blocks;
-    if (blocks.size === 0 || search.address === null) return;
-    for (let node = blocks.find(search.address); node !== noNode; node = blocks.parentOf(node)) {
+    for (let node = blocks.find(address); node !== noNode; node = blocks.parentOf(node)) {
       search.visit(blocks.itemsOf(node));
     }
     for (const embedded of search.embedded) {
       for (let node = blocks.find(embedded); node !== noNode; node = blocks.parentOf(node)) {
-        search.visitEmbedded(blocks.itemsOf(node), embedded);
+        search.visitDenials(blocks.itemsOf(node), embedded);
       }
     }
   }
@@ -196,6 +251,18 @@ export class RuleIndex {
     }
   }
 
+  /**
+   * A Deny by name holds against the server name too: what a client says to the gateway is not all it says.
+   * `*` does not: it is about every destination with a name, and says nothing of this one.
+   */
+  #searchServerName(search: Search, sni: string): void {
+    search.visitDenials(this.#exact.get(sni), null);
+    if (this.#suffix.size === 0) return;
+    for (let dot = sni.indexOf('.'); dot >= 0; dot = sni.indexOf('.', dot + 1)) {
+      search.visitDenials(this.#suffix.get(sni.slice(dot + 1)), null);
+    }
+  }
+
   #addHost(rule: CompiledRule, { pattern }: Peer & { kind: 'host' }): void {
     const target: Target = { rule, prefix: -1, except: [] };
     if (pattern.kind === 'any') this.#everyName.push(target);
@@ -214,7 +281,8 @@ export class RuleIndex {
     const target: Target = { rule, prefix: cidr.prefix, except };
     const { family } = cidr.base;
     if (cidr.prefix === 0 && except.length === 0) this.#everyAddress[family].push(target);
-    const key = `${rule.action} ${family} ${rule.ports.join()} ${rule.expiresAtMs} ${rule.audit}`;
+    const { action, ports, expiresAtMs, audit, http } = rule;
+    const key = `${action} ${family} ${ports.join()} ${expiresAtMs} ${audit} ${http && JSON.stringify(http)}`;
     // The first of its like stands for all: the rest come later in order and apply no sooner.
     if (rule.action !== 'Deny' && !partials.has(key)) partials.set(key, { rule, family });
     return [cidr, target];

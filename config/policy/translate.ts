@@ -1,85 +1,169 @@
-// Documents of every kind to the one model that is compiled. Each kind's meaning is here or in a file of its own;
-// what two documents may not both say (the same name twice) is found here too.
+// All documents together to models and workloads. Here is found what no document shows alone: a name given twice,
+// an address of two workloads, a set nobody names, priorities that tie.
 
+import type { IpAddress } from './address.ts';
 import type { Problem, SourcedDocument } from './compile.ts';
-import type { PolicyModel, PortRange, RuleModel, Subject } from './policy-model.ts';
-import type { ClusterEgressPolicy, RuleSpec } from './schema.ts';
+import type { Workload } from './decision.ts';
+import type { PolicyModel } from './policy-model.ts';
+import type { ClusterEgressPolicy, DestinationSet, EgressPolicy, WorkloadDocument } from './schema-egress.ts';
+import type {
+  AdminNetworkPolicy,
+  BaselineAdminNetworkPolicy,
+  ClusterNetworkPolicy,
+  NetworkPolicy,
+} from './schema-kubernetes.ts';
+import { translateClusterNetworkPolicy } from './translate-cluster-network-policy.ts';
+import { DestinationSets, translateClusterEgressPolicy, translateEgressPolicy } from './translate-egress.ts';
+import { translateNetworkPolicy } from './translate-network-policy.ts';
+import { Translation } from './translation.ts';
 
-/** The models of all documents that are usable; a problem for each that is not. */
-export function translate(documents: readonly SourcedDocument[], problems: Problem[]): PolicyModel[] {
-  const models = new Map<string, PolicyModel>();
-  for (const document of documents) {
-    const model = translateClusterEgressPolicy(document, document.value as ClusterEgressPolicy);
-    const earlier = models.get(model.label);
-    if (earlier === undefined) models.set(model.label, model);
-    else problems.push(duplicate(document, model, earlier));
+/** What `policyKinds` validates. */
+type PolicyDocument =
+  | ClusterEgressPolicy
+  | EgressPolicy
+  | DestinationSet
+  | WorkloadDocument
+  | NetworkPolicy
+  | ClusterNetworkPolicy
+  | AdminNetworkPolicy
+  | BaselineAdminNetworkPolicy;
+
+export interface Translated {
+  readonly models: readonly PolicyModel[];
+  /** By canonical address text. */
+  readonly workloads: ReadonlyMap<string, Workload>;
+}
+
+interface Item {
+  readonly value: PolicyDocument;
+  readonly translation: Translation;
+}
+
+export function translate(
+  documents: readonly SourcedDocument[],
+  readsServerNames: boolean,
+  problems: Problem[],
+): Translated {
+  const items = documents.map(document => ({
+    value: document.value as PolicyDocument,
+    translation: new Translation(document, readsServerNames, problems),
+  }));
+  const known = withoutDuplicates(items);
+  const sets = new DestinationSets();
+  for (const { value } of known) if (isSet(value)) sets.add(value);
+  const models = known.flatMap(item => {
+    const model = translateOne(item, sets);
+    return model === null ? [] : [{ model, translation: item.translation }];
+  });
+  for (const item of known) warnOfUnusedSet(item, sets);
+  warnOfTies(models);
+  return { models: models.map(({ model }) => model), workloads: collectWorkloads(known) };
+}
+
+function translateOne({ value, translation }: Item, sets: DestinationSets): PolicyModel | null {
+  switch (value.kind) {
+    case 'ClusterEgressPolicy':
+      return translateClusterEgressPolicy(value, translation, sets);
+    case 'EgressPolicy':
+      return translateEgressPolicy(value, translation, sets);
+    case 'NetworkPolicy':
+      return translateNetworkPolicy(value, translation);
+    case 'ClusterNetworkPolicy':
+    case 'AdminNetworkPolicy':
+    case 'BaselineAdminNetworkPolicy':
+      return translateClusterNetworkPolicy(value, translation);
+    case 'EgressDestinationSet':
+    case 'ClusterEgressDestinationSet':
+    case 'Workload':
+      return null;
   }
-  return [...models.values()];
 }
 
-function duplicate(document: SourcedDocument, model: PolicyModel, earlier: PolicyModel): Problem {
-  return {
-    file: document.file,
-    ...document.locate(['metadata', 'name']),
-    severity: 'error',
-    message: `${model.label} is already defined at ${earlier.origin}`,
-    remedy: 'give it a name of its own, or put the rules into one policy',
-  };
+/** The first of each kind, namespace and name; an error for each of the others. */
+function withoutDuplicates(items: readonly Item[]): Item[] {
+  const first = new Map<string, Item>();
+  return items.filter(item => {
+    const label = labelOf(item.value);
+    const earlier = first.get(label);
+    if (earlier === undefined) first.set(label, item);
+    else {
+      const where = earlier.translation.originOf(['metadata', 'name']);
+      item.translation.error(
+        ['metadata', 'name'],
+        `${label} is already defined at ${where}`,
+        'give it a name of its own, or make one of the two',
+      );
+    }
+    return earlier === undefined;
+  });
 }
 
-function translateClusterEgressPolicy(
-  document: SourcedDocument,
-  { metadata, spec }: ClusterEgressPolicy,
-): PolicyModel {
-  return {
-    tier: spec.tier,
-    label: `ClusterEgressPolicy/${metadata.name}`,
-    name: metadata.name,
-    priority: spec.priority,
-    audit: spec.mode === 'Audit',
-    expiresAtMs: spec.expiresAt ?? Infinity,
-    subject: clusterSubject(spec.subject),
-    isolates: false,
-    rules: spec.rules.map((rule, at) => translateRule(rule, originOf(document, ['spec', 'rules', at]))),
-    origin: originOf(document, ['metadata', 'name']),
-  };
+function labelOf({ kind, metadata }: PolicyDocument): string {
+  return 'namespace' in metadata
+    ? `${kind}/${metadata.namespace}/${metadata.name}`
+    : `${kind}/${metadata.name}`;
 }
 
-function clusterSubject(subject: ClusterEgressPolicy['spec']['subject']): Subject {
-  if (subject === undefined) return { kind: 'everyone' };
-  const { clients, namespaceSelector, podSelector, serviceAccounts } = subject;
-  if (clients !== undefined)
-    return { kind: 'clients', cidrs: clients.cidrs ?? null, users: clients.users ?? null };
-  return {
-    kind: 'workloads',
-    namespace: null,
-    namespaceSelector: namespaceSelector ?? null,
-    podSelector: podSelector ?? null,
-    serviceAccounts: serviceAccounts ?? null,
-  };
+function isSet(value: PolicyDocument): value is DestinationSet {
+  return value.kind === 'EgressDestinationSet' || value.kind === 'ClusterEgressDestinationSet';
 }
 
-function translateRule(rule: RuleSpec, origin: string): RuleModel {
-  return {
-    name: rule.name,
-    action: rule.action,
-    to: rule.to ?? null,
-    ports: translatePorts(rule),
-    resolvesTo: rule.resolvesTo ?? [],
-    expiresAtMs: rule.expiresAt ?? Infinity,
-    origin,
-  };
-}
-
-function translatePorts({ ports, protocol }: RuleSpec): PortRange[] {
-  if (ports === undefined) return [{ protocol, from: 1, to: 65_535 }];
-  return ports.map(port =>
-    typeof port === 'number'
-      ? { protocol, from: port, to: port }
-      : { protocol, from: port.port, to: port.endPort },
+function warnOfUnusedSet({ value, translation }: Item, sets: DestinationSets): void {
+  if (!isSet(value) || sets.isUsed(value)) return;
+  translation.warn(
+    ['metadata', 'name'],
+    `no rule names ${labelOf(value)}`,
+    'name it in a rule, or remove it',
   );
 }
 
-function originOf(document: SourcedDocument, path: (string | number)[]): string {
-  return `${document.file}:${document.locate(path).line}`;
+/** Upstream leaves the order of equal priorities open; here it is by name, which other implementations may not do. */
+function warnOfTies(models: readonly { model: PolicyModel; translation: Translation }[]): void {
+  const first = new Map<string, PolicyModel>();
+  for (const { model, translation } of models) {
+    if (!/^(Cluster|Admin)NetworkPolicy\//.test(model.label)) continue;
+    const key = `${model.tier} ${model.priority}`;
+    const earlier = first.get(key);
+    if (earlier === undefined) first.set(key, model);
+    else {
+      const message = `priority ${model.priority} is also that of ${earlier.label}; the order is by name here, and undefined elsewhere`;
+      translation.warn(['spec', 'priority'], message, 'give each policy of a tier a priority of its own');
+    }
+  }
+}
+
+function collectWorkloads(items: readonly Item[]): Map<string, Workload> {
+  const workloads = new Map<string, Workload>();
+  for (const { value, translation } of items) {
+    if (value.kind !== 'Workload') continue;
+    const workload = workloadOf(value);
+    for (const [at, address] of value.spec.addresses.entries()) {
+      const earlier = workloads.get(address.text);
+      if (earlier === undefined) workloads.set(address.text, workload);
+      else reportSharedAddress(address, earlier, ['spec', 'addresses', at], translation);
+    }
+  }
+  return workloads;
+}
+
+function reportSharedAddress(
+  address: IpAddress,
+  earlier: Workload,
+  path: (string | number)[],
+  translation: Translation,
+): void {
+  const message = `${address.text} is already the address of ${earlier.namespace}/${earlier.pod}`;
+  translation.error(path, message, 'give each workload addresses of its own');
+}
+
+function workloadOf({ metadata, spec }: WorkloadDocument): Workload {
+  const { namespace } = metadata;
+  return Object.freeze({
+    namespace,
+    pod: metadata.name,
+    serviceAccount: spec.serviceAccount,
+    owner: spec.owner ?? null,
+    labels: Object.freeze(metadata.labels ?? {}),
+    namespaceLabels: Object.freeze({ ...spec.namespaceLabels, 'kubernetes.io/metadata.name': namespace }),
+  });
 }
