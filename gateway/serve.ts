@@ -4,7 +4,12 @@
 import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
 import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
-import { Configuration, ConfigurationError, problemLine, type StartedConfiguration } from './configuration.ts';
+import {
+  Configuration,
+  ConfigurationError,
+  problemLine,
+  type StartedConfiguration,
+} from './configuration.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { Listeners } from './listeners.ts';
@@ -15,7 +20,7 @@ import { DecisionLog } from './record/decision-log.ts';
 import { createMessages, type Messages } from './record/messages.ts';
 import { Metrics } from './record/metrics.ts';
 import { recordLine } from './record/record.ts';
-import { watchConfiguration } from './reload.ts';
+import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
 import { Failure } from './session/failure.ts';
 import { redecideAll } from './session/redecide.ts';
 import { SessionRegistry } from './session/registry.ts';
@@ -52,7 +57,7 @@ class RunningGateway {
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
   #admin: AdminServer | null = null;
-  #watcher: { stop(): void } | null = null;
+  #watcher: ConfigurationWatch | null = null;
   #sweeper: NodeJS.Timeout | null = null;
   #stopping = false;
 
@@ -147,6 +152,7 @@ class RunningGateway {
     this.#watcher = watchConfiguration({
       sources: () => this.#configuration.sources,
       reload: () => this.#reload(),
+      onError: error => this.#messages.error({ error: error.message }, 'looking at the configuration files failed'),
     });
   }
 
@@ -167,7 +173,7 @@ class RunningGateway {
   #handleSignals(): void {
     process.on('SIGHUP', () => {
       this.#log.reopen();
-      void this.#reload();
+      void this.#watcher?.reloadNow();
     });
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#stop(signal));
     process.on('exit', () => this.#log.flushSync());
@@ -202,7 +208,7 @@ class RunningGateway {
   }
 
   async #close(): Promise<void> {
-    this.#watcher?.stop();
+    await this.#watcher?.stop();
     if (this.#sweeper) clearInterval(this.#sweeper);
     this.#gateway.pools.close();
     await this.#admin?.close();

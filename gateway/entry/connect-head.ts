@@ -21,8 +21,7 @@ const CR = 0x0d;
 const requestLine = /^CONNECT ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
 
-const bad = (message: string, target?: string) =>
-  Object.assign(new Failure('bad-request', message), { target });
+const bad = (message: string, target?: string) => new Failure('bad-request', message, { target });
 
 /** Takes a head that may come in pieces. `push` gives the whole head as text once it is there, and what follows it. */
 export class HeadMachine {

@@ -25,8 +25,7 @@ export interface ProxyRequest {
   hasBody: boolean;
 }
 
-const bad = (message: string, target?: string) =>
-  Object.assign(new Failure('bad-request', message), { target });
+const bad = (message: string, target?: string) => new Failure('bad-request', message, { target });
 
 /** Scheme, authority, path and query of an absolute-form target (RFC 9112 section 3.2.2). */
 const absoluteForm = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([/?][^#]*)?$/;

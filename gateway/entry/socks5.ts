@@ -99,7 +99,6 @@ export function socksDestination(request: Extract<SocksMessage, { type: 'request
   if (request.command !== 'connect')
     throw new Failure('unsupported-command', `SOCKS ${request.command} is not offered, CONNECT is`);
   const destination = destinationFor(request.host, request.port);
-  if ('code' in destination)
-    throw Object.assign(new Failure('bad-request', destination.message), { target: request.host });
+  if ('code' in destination) throw new Failure('bad-request', destination.message, { target: request.host });
   return destination;
 }

@@ -162,13 +162,16 @@ export class OriginPools {
     { socket, dialled }: Connection,
     limits: Limits,
   ): OriginConnection {
-    let unused: Connection['socket'] | null = socket;
+    let taken = false;
     const client = new Client('http://origin', {
       // The one socket that was dialled; a second connection would need a new permit.
       connect: (_, callback) => {
-        if (!unused) return callback(Object.assign(new Error('closed'), { code: 'UND_ERR_SOCKET' }), null);
-        callback(null, unused);
-        unused = null;
+        // In a later turn: undici ignores a socket that it is given while it asks for one.
+        queueMicrotask(() => {
+          if (taken) callback(Object.assign(new Error('closed'), { code: 'UND_ERR_SOCKET' }), null);
+          else callback(null, socket);
+          taken = true;
+        });
       },
       pipelining: 1,
       keepAliveTimeout: limits.originIdleTimeout,

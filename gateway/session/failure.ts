@@ -52,10 +52,17 @@ export type FailureKind =
 /** A failure on its way to the one place that answers the client. `message` is for people: one line, no secret. */
 export class Failure extends Error {
   readonly kind: FailureKind;
+  /** What the client asked for, where that could not be parsed; for the record. */
+  readonly target: string | null;
 
-  constructor(kind: FailureKind, message: string, options?: ErrorOptions) {
+  constructor(
+    kind: FailureKind,
+    message: string,
+    options: ErrorOptions & { target?: string | undefined } = {},
+  ) {
     super(message, options);
     this.kind = kind;
+    this.target = options.target ?? null;
   }
 }
 

@@ -89,7 +89,7 @@ export class SessionRegistry {
     for (const session of this.#open) {
       const interval = session.snapshot.config.limits.progressInterval;
       const elapsed = session.elapsedMs();
-      if (Math.floor(elapsed / interval) > Math.floor((elapsed - sweepMs) / interval))
+      if (Math.floor(elapsed / interval) > Math.floor(Math.max(0, elapsed - sweepMs) / interval))
         this.#options.observer.progressed(session);
     }
   }

@@ -125,6 +125,7 @@ export class Session {
   fail(thrown: unknown): Failure {
     const failure = asFailure(thrown);
     this.close(failure.kind, failure.message);
+    this.destinationText ??= failure.target;
     return failure;
   }
 
