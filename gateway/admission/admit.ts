@@ -101,11 +101,15 @@ function decideAddresses(session: Session, question: Question, addresses: readon
   return allowed;
 }
 
-/** Asks for credentials instead of refusing where none were shown and showing some could change the answer. */
+/**
+ * Asks for credentials instead of refusing where none were shown, some policy selects by user, and nothing stronger
+ * than the Baseline spoke: an Admin denial and the guard stand whoever the client is.
+ */
 function refuse(session: Session, decision: Decision, kind: 'denied-by-name' | 'denied-by-address'): Failure {
   session.decision = decision;
   const { policy, users } = session.snapshot;
-  const askForUser = session.question?.client.user === null && policy.usersMayHelp && users.size > 0;
+  const open = decision.tier === 'Default' || decision.tier === 'Baseline';
+  const askForUser = open && session.question?.client.user === null && policy.usersMayHelp && users.size > 0;
   return new Failure(askForUser ? 'authentication-required' : kind, decision.reason);
 }
 
