@@ -11,7 +11,6 @@ import {
   isScalar,
   isSeq,
   Lexer,
-  LineCounter,
   type Node,
   type ParsedNode,
   Parser,
@@ -19,6 +18,7 @@ import {
   type YAMLError,
 } from 'yaml';
 import type { Problem, SourcedDocument } from './policy/compile.ts';
+import { plainAscii } from './policy/quote.ts';
 
 /** Keys and list positions from the top of a document to a part of it. */
 export type Path = readonly (string | number)[];
@@ -57,11 +57,11 @@ export async function parseDocuments(
   text: string,
   file: string,
 ): Promise<{ documents: YamlDocument[]; problems: Problem[] }> {
-  const lines = new LineCounter();
+  const lines = lineStartsOf(text);
   const documents: YamlDocument[] = [];
   const problems: Problem[] = [];
   let count = 0;
-  for await (const parsed of compose(text, lines)) {
+  for await (const parsed of compose(text)) {
     if (++count > documentLimits.documents) {
       problems.push(tooMany(file, lines, parsed.range[0]));
       break;
@@ -77,17 +77,15 @@ export async function parseDocuments(
 }
 
 /** As `parseAllDocuments` of the library does it, but in turns. */
-async function* compose(text: string, lines: LineCounter): AsyncGenerator<Document.Parsed> {
+async function* compose(text: string): AsyncGenerator<Document.Parsed> {
   const composer = new Composer({
-    lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
     strict: true,
     uniqueKeys: true,
     logLevel: 'error',
   });
-  const parser = new Parser(lines.addNewLine);
-  lines.addNewLine(0);
+  const parser = new Parser();
   let tokens = 0;
   for (const lexeme of new Lexer().lex(text)) {
     if (++tokens % tokensPerTurn === 0) await nextTurn();
@@ -97,7 +95,7 @@ async function* compose(text: string, lines: LineCounter): AsyncGenerator<Docume
   yield* composer.end();
 }
 
-function problemsOf(parsed: Document.Parsed, file: string, lines: LineCounter): Problem[] {
+function problemsOf(parsed: Document.Parsed, file: string, lines: LineStarts): Problem[] {
   const found = [...parsed.errors, ...parsed.warnings];
   const exhausted = found.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
   const shown = exhausted ? [exhausted] : found.slice(0, documentLimits.errors);
@@ -111,7 +109,10 @@ function explain(error: YAMLError): Fault {
   if (error.code === 'TAB_AS_INDENT') return fault('indentation with a tab, wanted spaces', 'try spaces');
   if (error.code === 'TAG_RESOLVE_FAILED')
     return fault('unknown tag, wanted plain YAML', 'try removing the tag');
-  return fault(`not YAML: ${error.message}`, 'try quoting the value, or see the line before');
+  return fault(
+    `not YAML: ${plainAscii(error.message, 200)}`,
+    'try quoting the value, or see the line before',
+  );
 }
 
 type Fault = Pick<Problem, 'severity' | 'message' | 'remedy'>;
@@ -143,7 +144,7 @@ function unresolvedAlias(parsed: Document.Parsed): { offset: number; problem: Fa
   visit(parsed, {
     Alias(_key, alias) {
       if (alias.resolve(parsed)) return undefined;
-      const message = `alias without an anchor before it: *${alias.source}`;
+      const message = `alias without an anchor before it: *${plainAscii(alias.source, 64)}`;
       found = { offset: alias.range![0], problem: fault(message, 'try writing the value out') };
       return visit.BREAK;
     },
@@ -151,12 +152,12 @@ function unresolvedAlias(parsed: Document.Parsed): { offset: number; problem: Fa
   return found;
 }
 
-function tooMany(file: string, lines: LineCounter, offset: number): Problem {
+function tooMany(file: string, lines: LineStarts, offset: number): Problem {
   const message = `more than ${documentLimits.documents} documents in one file`;
   return { file, ...positionOf(lines, offset), ...fault(message, 'try several files') };
 }
 
-function sourced(value: unknown, file: string, parsed: Document.Parsed, lines: LineCounter): YamlDocument {
+function sourced(value: unknown, file: string, parsed: Document.Parsed, lines: LineStarts): YamlDocument {
   return {
     value,
     file,
@@ -165,9 +166,23 @@ function sourced(value: unknown, file: string, parsed: Document.Parsed, lines: L
   };
 }
 
-function positionOf(lines: LineCounter, offset: number): Position {
-  const { line, col } = lines.linePos(offset);
-  return { line, column: col };
+/** Offsets at which the lines of a text start; the library's own count goes astray after some broken block scalars. */
+type LineStarts = readonly number[];
+
+function lineStartsOf(text: string): LineStarts {
+  const starts = [0];
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
+  return starts;
+}
+
+function positionOf(lines: LineStarts, offset: number): Position {
+  let [low, high] = [0, lines.length];
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (lines[middle]! <= offset) low = middle;
+    else high = middle;
+  }
+  return { line: low + 1, column: offset - lines[low]! + 1 };
 }
 
 /** Offsets of the part at `path` and of its key (or list entry): those of the nearest part above it that exists. */
