@@ -6,11 +6,11 @@ const longestWord = 64;
 
 /**
  * The known word nearest to `given`, or null when none is near enough to be a slip of the hand
- * (one edit for each three letters, and at least one). Case is free of charge: `deny` suggests `Deny`.
+ * (one edit for up to four letters, two from five, one more for each three). Case is free of charge: `deny` suggests `Deny`.
  */
 export function suggest(given: string, known: readonly string[]): string | null {
   if (given.length > longestWord) return null;
-  const allowed = Math.max(1, Math.floor(given.length / 3));
+  const allowed = Math.max(1, Math.floor((given.length + 1) / 3));
   let best: string | null = null;
   let bestDistance = allowed + 1;
   for (const word of known) {

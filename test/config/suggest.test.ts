@@ -20,13 +20,15 @@ for (const [a, b, distance] of distances)
     t.is(editDistance(b, a), distance);
   });
 
-const words = ['listeners', 'admin', 'policies', 'Deny'];
+const words = ['listeners', 'admin', 'policies', 'Deny', 'host'];
 const suggestions: [string, string | null][] = [
   ['listners', 'listeners'],
   ['listneres', 'listeners'],
   ['polices', 'policies'],
   ['deny', 'Deny'],
   ['DNY', 'Deny'],
+  ['adnim', 'admin'],
+  ['port', null],
   ['li', null],
   ['banana', null],
   ['', null],

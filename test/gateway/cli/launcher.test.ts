@@ -1,0 +1,94 @@
+// The launcher as a program: through links, from any folder, under whatever Node the machine has.
+
+import { execFile } from 'node:child_process';
+import { chmod, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+
+const launcher = join(import.meta.dirname, '../../../gateway/cli/sallyport');
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function start(
+  file: string,
+  argv: string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Outcome> {
+  return new Promise(resolve =>
+    execFile(file, argv, options, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
+    ),
+  );
+}
+
+async function folder(t: ExecutionContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'sallyport launcher '));
+  t.teardown(() => rm(path, { recursive: true }));
+  return path;
+}
+
+/** A copy of the launcher in a project of its own, whose main.ts is the shell's to run: `node` is a script here. */
+async function projectWith(t: ExecutionContext, files: Record<string, string>): Promise<string> {
+  const root = await folder(t);
+  await mkdir(join(root, 'gateway/cli'), { recursive: true });
+  await cp(launcher, join(root, 'gateway/cli/sallyport'));
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(join(root, name, '..'), { recursive: true });
+    await writeFile(join(root, name), text);
+    await chmod(join(root, name), 0o755);
+  }
+  return root;
+}
+
+const nodeOf = (major: number) =>
+  `#!/bin/sh\nif [ "$1" = -p ]; then echo ${major}; else echo "node ${major}:" "$@"; fi\n`;
+
+test('it runs, without a word of its own', async t => {
+  const { code, stdout, stderr } = await start(launcher, ['--version']);
+  t.is(code, 0);
+  t.regex(stdout, /^sallyport \d/);
+  t.is(stderr, '');
+});
+
+test('its exit code is the exit code of the command', async t => {
+  t.is((await start(launcher, ['nonsense'])).code, 2);
+  t.is((await start(launcher, ['check', '/no/such/file'])).code, 1);
+});
+
+test('through links, relative and absolute, from another folder', async t => {
+  const path = await folder(t);
+  await symlink(launcher, join(path, 'one'));
+  await symlink('one', join(path, 'two'));
+  const { code, stdout } = await start(join(path, 'two'), ['--version'], { cwd: '/' });
+  t.is(code, 0);
+  t.regex(stdout, /^sallyport \d/);
+});
+
+test('the pinned Node comes first, and arguments are passed as they are', async t => {
+  const root = await projectWith(t, { 'node_modules/.bin/node': nodeOf(26), 'bin/node': nodeOf(30) });
+  const env = { PATH: `${root}/bin:/usr/bin:/bin` };
+  const { stdout } = await start(join(root, 'gateway/cli/sallyport'), ['a b', '$c', ''], { env });
+  t.is(stdout, `node 26: --disable-warning=ExperimentalWarning ${root}/gateway/main.ts a b $c \n`);
+});
+
+test("without it, the machine's own where it is 26 or later", async t => {
+  const root = await projectWith(t, { 'bin/node': nodeOf(26) });
+  const { stdout } = await start(join(root, 'gateway/cli/sallyport'), [], {
+    env: { PATH: `${root}/bin:/usr/bin:/bin` },
+  });
+  t.regex(stdout, /^node 26:/);
+});
+
+test('an older one is refused with the remedy', async t => {
+  const root = await projectWith(t, { 'bin/node': nodeOf(25) });
+  const { code, stdout, stderr } = await start(join(root, 'gateway/cli/sallyport'), [], {
+    env: { PATH: `${root}/bin:/usr/bin:/bin` },
+  });
+  t.deepEqual([code, stdout], [2, '']);
+  t.regex(stderr, /^sallyport: Node 26 or later is needed, found version 25; npm ci in .* brings its own\n$/);
+});
