@@ -126,7 +126,7 @@ const misdirected = plain(421, 'this address answers only to localhost and to IP
 
 async function route(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
   const path = request.url!.split('?', 1)[0]!;
-  const handler = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  const handler = routes[path];
   if (!handler) return plain(404, 'not found');
   const known = request.method === 'GET' || request.method === 'HEAD';
   return known ? handler(options) : plain(405, 'only GET and HEAD');

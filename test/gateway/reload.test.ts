@@ -204,15 +204,16 @@ test('other files and mere reading load nothing', async t => {
   t.is(state.loads, 0);
 });
 
-test('many quick edits are one load, of the last state', async t => {
+test('files are read once they rest, not in the middle of many edits', async t => {
   const path = await plainFolder(t);
-  const { state } = await watched(t, join(path, 'gateway.yaml'), { debounceMs: 400 });
-  for (let i = 0; i < 20; i++) {
+  const { state } = await watched(t, join(path, 'gateway.yaml'), { debounceMs: 150 });
+  for (let i = 0; i < 60; i++) {
     await writeFile(join(path, 'policies/a.yaml'), policy(`n${i}`));
-    await sleep(10);
+    await sleep(15);
   }
-  await until(t, () => state.loads === 1, 'load');
-  t.deepEqual(state.found, ['n19']);
+  await until(t, () => state.found?.[0] === 'n59', 'load of the last edit');
+  // One, or two where the machine stood still for a while; without the wait for rest it would be six.
+  t.true(state.loads <= 2, String(state.loads));
   t.false(state.overlapped);
 });
 
