@@ -23,7 +23,7 @@ import { plainAscii } from './policy/quote.ts';
 /** Keys and list positions from the top of a document to a part of it. */
 export type Path = readonly (string | number)[];
 
-export interface Position {
+interface Position {
   /** From 1. */
   readonly line: number;
   /** From 1, in UTF-16 units. */
@@ -37,7 +37,7 @@ export interface YamlDocument extends SourcedDocument {
 }
 
 /** More than these is an error that says so: a file from outside must not exhaust the process. */
-export const documentLimits = {
+const documentLimits = {
   /** In one file. */
   documents: 10_000,
   /** Uses of anchors in one document, multiplied out: 100 is generous for people and nothing for a bomb. */

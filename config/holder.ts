@@ -2,7 +2,7 @@
 // It builds nothing and checks nothing: only a finished value comes in, and it is replaced whole.
 
 /** Called after each swap, with the value now in force and the one before it. */
-export type SwapListener<T> = (current: T, previous: T) => void;
+type SwapListener<T> = (current: T, previous: T) => void;
 
 export interface Holder<T> {
   /** The value in force. A session takes it once, when it starts, and keeps that one. */

@@ -285,54 +285,52 @@ function createReader() {
     async read(file: string, place: Place): Promise<string | null> {
       files.push(resolve(file));
       stamps.set(resolve(file), await stampOf(file));
-      if (files.length > fileLimits.files) {
-        report(place, `more than ${fileLimits.files} files`, 'try a narrower pattern');
+      try {
+        if (files.length > fileLimits.files) throw tooManyFiles();
+        const bytes = await readBytes(file);
+        totalBytes += bytes.length;
+        if (totalBytes > fileLimits.totalBytes) throw tooManyBytes();
+        const text = decode(bytes);
+        if (text === null)
+          report(badUtf8(file, bytes), 'bytes that are not UTF-8', 'try saving the file as UTF-8');
+        return text;
+      } catch (error) {
+        const { message, remedy } = asUnreadable(error as Error);
+        report(place, `cannot read ${quote(file)}: ${message}`, remedy);
         return null;
       }
-      const bytes = await readBytes(file);
-      if ('fault' in bytes) {
-        report(place, `cannot read ${quote(file)}: ${bytes.fault}`, bytes.remedy);
-        return null;
-      }
-      totalBytes += bytes.length;
-      if (totalBytes > fileLimits.totalBytes) {
-        report(
-          place,
-          `files of more than ${inMiB(fileLimits.totalBytes)} together`,
-          'try fewer rules, or destinations by pattern',
-        );
-        return null;
-      }
-      const text = decode(bytes);
-      if (text === null)
-        report(badUtf8(file, bytes), 'bytes that are not UTF-8', 'try saving the file as UTF-8');
-      return text;
     },
   };
 }
 
-interface Fault {
-  readonly fault: string;
+class Unreadable extends Error {
   readonly remedy: string;
-}
 
-async function readBytes(file: string): Promise<Buffer | Fault> {
-  try {
-    // Asked before it is opened: opening a pipe would wait for its other end.
-    if (!(await stat(file)).isFile())
-      return { fault: 'it is no regular file', remedy: 'try the path of a file' };
-    const handle = await open(file);
-    try {
-      return await readBounded(handle);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    return ioFault(error as NodeJS.ErrnoException);
+  constructor(message: string, remedy: string) {
+    super(message);
+    this.remedy = remedy;
   }
 }
 
-async function readBounded(handle: Awaited<ReturnType<typeof open>>): Promise<Buffer | Fault> {
+const tooManyFiles = () =>
+  new Unreadable(`it is one of more than ${fileLimits.files} files`, 'try a narrower pattern');
+
+const tooManyBytes = () =>
+  new Unreadable(`the files are longer than ${inMiB(fileLimits.totalBytes)} together`, 'try fewer rules');
+
+function asUnreadable(error: NodeJS.ErrnoException): Unreadable {
+  if (error instanceof Unreadable) return error;
+  if (error.code === 'ENOENT')
+    return new Unreadable('no such file', 'try the path from the folder of the file that names it');
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return new Unreadable('permission denied', 'try making it readable for this user');
+  return new Unreadable(error.message, 'try another file');
+}
+
+async function readBytes(file: string): Promise<Buffer> {
+  // Asked before it is opened: opening a pipe would wait for its other end.
+  if (!(await stat(file)).isFile()) throw new Unreadable('it is no regular file', 'try the path of a file');
+  await using handle = await open(file);
   const buffer = Buffer.allocUnsafe(Math.min((await handle.stat()).size, fileLimits.bytes) + 1);
   let length = 0;
   while (length < buffer.length) {
@@ -340,16 +338,8 @@ async function readBounded(handle: Awaited<ReturnType<typeof open>>): Promise<Bu
     if (bytesRead === 0) return buffer.subarray(0, length);
     length += bytesRead;
   }
-  if (length <= fileLimits.bytes) return { fault: 'it grew while it was read', remedy: 'try again' };
-  return { fault: `it is longer than ${inMiB(fileLimits.bytes)}`, remedy: 'try several files' };
-}
-
-function ioFault({ code, message }: NodeJS.ErrnoException): Fault {
-  if (code === 'ENOENT')
-    return { fault: 'no such file', remedy: 'try the path from the folder of the file that names it' };
-  if (code === 'EACCES' || code === 'EPERM')
-    return { fault: 'permission denied', remedy: 'try making it readable for this user' };
-  return { fault: message, remedy: 'try another file' };
+  if (length <= fileLimits.bytes) throw new Unreadable('it grew while it was read', 'try again');
+  throw new Unreadable(`it is longer than ${inMiB(fileLimits.bytes)}`, 'try several files');
 }
 
 /** Identity, size and times of a file, or why there are none; different after any change. */

@@ -18,10 +18,10 @@ export interface PasswordMemoryLimits {
 }
 
 /** Long enough that a client in a retry loop costs nothing, short enough that nobody waits for a corrected password. */
-export const refusedMs = 10_000;
+const refusedMs = 10_000;
 
 /** Refused passwords held at once; the oldest gives way. */
-export const refusedEntries = 1024;
+const refusedEntries = 1024;
 
 interface Proof {
   readonly digest: Buffer;

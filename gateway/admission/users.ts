@@ -8,10 +8,10 @@ import type { UserTable } from '../../config/users-file.ts';
 import { createPasswordMemory } from './proved-passwords.ts';
 
 /** `busy`: too many checks run and wait already, and nothing is known of this password. */
-export type PasswordOutcome = 'ok' | 'wrong' | 'busy';
+type PasswordOutcome = 'ok' | 'wrong' | 'busy';
 
 /** Plain numbers, to be published as metrics. Those marked now go up and down; the others only grow. */
-export interface UserVerifierCounters {
+interface UserVerifierCounters {
   /** Answers `ok` from memory. */
   readonly provedFromMemory: number;
   /** Answers `wrong` from memory. */
@@ -109,7 +109,7 @@ export function createUserVerifier(
   ): Promise<PasswordOutcome> {
     const id = digest.toString('base64');
     const same = underWay.get(id);
-    if (same) {
+    if (same !== undefined) {
       counts.shared++;
       return same;
     }

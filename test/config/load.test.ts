@@ -295,7 +295,10 @@ test('the files together have a limit', async t => {
     'c.yaml': policy('c') + comment,
   });
   t.is(problems.length, 1);
-  t.regex(problems[0]!, /^gateway\.yaml:4:20: files of more than 8 MiB together/);
+  t.regex(
+    problems[0]!,
+    /^gateway\.yaml:4:20: cannot read "c\.yaml": the files are longer than 8 MiB together/,
+  );
 });
 
 test('so many documents in one file, and no more', async t => {

@@ -1,6 +1,7 @@
 // `sallyport logs`: streams of every shape to tables and lines; what is no record is counted and never trusted.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
@@ -146,6 +147,24 @@ test('lines are shown as they come, not at the end', async t => {
   const [first] = (await stdout.take(1).toArray()) as Buffer[];
   t.regex(String(first), /10\.0\.0\.1/);
   stdin.end();
+  t.is(await done, 0);
+});
+
+test('--follow shows what is added to the file, until its reader goes away', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-logs-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'log');
+  await writeFile(file, log(record(1)));
+  const stdout = new PassThrough();
+  const parts = { serve: async () => 1, stdout, stderr: new PassThrough() };
+  const done = runCommand(['logs', '--follow', file], parts);
+  const next = async () => String((await once(stdout, 'data'))[0]);
+  t.regex(await next(), /10\.0\.0\.1/);
+  const second = next();
+  await appendFile(file, log(record(2, 'deny')));
+  t.regex(await second, /10\.0\.0\.2/);
+  stdout.destroy();
+  await appendFile(file, log(record(3)));
   t.is(await done, 0);
 });
 
