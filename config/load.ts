@@ -30,7 +30,7 @@ export type LoadedConfiguration =
       readonly file: string;
       /** Frozen. `users.file` and `log.output`, where they are files, are absolute. */
       readonly config: GatewayConfig;
-      /** Each holds about two hundred times its text in memory: for compiling, not for keeping. */
+      /** Each holds about forty times its text in memory: for compiling, not for keeping. */
       readonly documents: SourcedDocument[];
       /** Empty without a users file. */
       readonly users: UserTable;
