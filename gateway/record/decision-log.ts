@@ -85,6 +85,8 @@ export class DecisionLog {
   }
 
   #write(): void {
+    // The gathering timer may fire while `close` is writing: one batch is never on its way twice.
+    if (this.#writing) return;
     const batch = this.#nextBatch();
     if (!batch) {
       this.#idle?.();
