@@ -24,6 +24,8 @@ const search = new Search();
 /** Before DNS: a denial when no address could be allowed for this name, otherwise `resolve`. */
 export function decideByName(policy: CompiledPolicy, question: Question): Decision | 'resolve' {
   prepare(question, null, null, false);
+  // A server name that does not fit is told by address, where the reason can name it.
+  search.sni = undefined;
   const isAlive = { 4: true, 6: true };
   let denial: Decision | null = null;
   for (const indexes of policy.subjects.viewOf(question.client)) {
@@ -39,6 +41,20 @@ export function decideByName(policy: CompiledPolicy, question: Question): Decisi
   }
   if (!isAlive[4] && !isAlive[6]) return denial!;
   return policy.defaultDecision.verdict === 'allow' ? 'resolve' : policy.defaultDecision;
+}
+
+/**
+ * For a name without addresses: what policy says of it by name alone. A client that no rule lets go there learns of the
+ * denial, not whether the name exists.
+ */
+export function decideUnresolved(policy: CompiledPolicy, question: Question): Decision {
+  prepare(question, null, null, false);
+  for (const indexes of policy.subjects.viewOf(question.client)) {
+    search.reset();
+    for (const index of indexes) index.search(search);
+    if (search.best !== null && search.best.action !== 'Pass') return search.best.decision();
+  }
+  return policy.defaultDecision;
 }
 
 /** With the address: final. For a name, one of the addresses it resolved to; else the literal's own. */

@@ -119,8 +119,11 @@ export class Search {
   #isHindered(target: Target): boolean {
     const hindrance = this.#hindranceOf(target);
     if (hindrance === null) return false;
-    if (this.hindered === null || target.rule.order < this.hindered.order) {
-      this.hindered = target.rule;
+    const { rule } = target;
+    // One way to a rule may fail at the guard and another pass it and fail at the server name: that one came further.
+    const isFurther = rule === this.hindered && hindrance === 'sni';
+    if (this.hindered === null || rule.order < this.hindered.order || isFurther) {
+      this.hindered = rule;
       this.hindrance = hindrance;
     }
     return true;

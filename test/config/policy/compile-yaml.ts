@@ -80,6 +80,8 @@ export interface Asked {
   workload?: Workload;
   protocol?: 'TCP' | 'UDP';
   nowMs?: number;
+  http?: { method: string; path: string };
+  sni?: string | null;
 }
 
 export function questionOf(authority: string, asked: Asked = {}): Question {
@@ -90,7 +92,8 @@ export function questionOf(authority: string, asked: Asked = {}): Question {
     user: asked.user ?? null,
     workload: asked.workload ?? null,
   };
-  return { client, destination, protocol: asked.protocol ?? 'TCP', nowMs: asked.nowMs ?? 0 };
+  const { protocol = 'TCP', nowMs = 0, http, sni } = asked;
+  return { client, destination, protocol, nowMs, ...(http && { http }), ...(sni !== undefined && { sni }) };
 }
 
 /** The whole decision as admission makes it: by name, then by the address it resolves to (or the literal). */
@@ -108,6 +111,23 @@ export function decideWhole(
   const address = parseAddress(resolved ?? '93.184.216.34');
   if (address === null) throw new Error(`not an address: ${resolved}`);
   return decideByAddress(policy, question, address);
+}
+
+/** A workload with the labels given as `key=value` words. */
+export function pod(namespace: string, labels = '', more: Partial<Workload> = {}): Workload {
+  const pairs = labels
+    .split(' ')
+    .filter(word => word !== '')
+    .map(word => word.split('=') as [string, string]);
+  return {
+    namespace,
+    pod: 'pod-1',
+    serviceAccount: 'default',
+    owner: null,
+    labels: Object.fromEntries(pairs),
+    namespaceLabels: { 'kubernetes.io/metadata.name': namespace },
+    ...more,
+  };
 }
 
 /** `allow Admin ClusterEgressPolicy/a rule-name`: what tables compare. */
