@@ -4,6 +4,7 @@
 import { createHolder, type Holder } from '../config/holder.ts';
 import { type LoadedConfiguration, loadGatewayConfig, type Sources } from '../config/load.ts';
 import type { Problem } from '../config/policy/compile.ts';
+import { formatProblem } from '../config/problems.ts';
 import { buildSnapshot, type Snapshot } from '../config/snapshot.ts';
 import { type Endpoint, hostAddresses, ownEndpoints } from './listeners.ts';
 
@@ -93,7 +94,7 @@ export class Configuration {
   }
 
   #refuse(problems: readonly Problem[]): ReloadOutcome {
-    this.stale = problems.filter(isError).map(problemLine);
+    this.stale = problems.filter(isError).map(formatProblem);
     return { swapped: false, problems, needRestart: [] };
   }
 }
@@ -109,7 +110,3 @@ function build(loaded: Loaded, generation: number, endpoints: readonly Endpoint[
     hostAddresses: hostAddresses(),
   });
 }
-
-/** `file:line:column: what, try` in one line. */
-export const problemLine = ({ file, line, column, message, remedy }: Problem): string =>
-  `${file}:${line}:${column}: ${message}${remedy ? `, ${remedy}` : ''}`;

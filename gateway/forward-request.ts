@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { admit } from './admission/admit.ts';
 import type { Permit } from './admission/permit.ts';
-import { endToEnd, valuesOf } from './entry/http-fields.ts';
+import { checkVersion, endToEnd, valuesOf } from './entry/http-fields.ts';
 import { httpRefusal } from './entry/http-replies.ts';
 import { loggedPath, type ProxyRequest, parseProxyRequest, viaName } from './entry/proxy-request.ts';
 import { dial } from './exit/dial.ts';
@@ -39,6 +39,7 @@ export async function forwardRequest(
     session.stage = 'parse';
     session.http = { method: req.method! };
     const { limits } = session.snapshot.config;
+    checkVersion(req.httpVersion);
     const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, limits.requestHeadFields);
     session.http.path = loggedPath(request.path);
     checkBodyLength(req, limits.requestBodyBytes);

@@ -1,15 +1,11 @@
 // The running gateway: builds every part, joins them, serves until it is told to stop, drains. What a session does
 // stands in open-tunnel.ts, forward-request.ts and upgrade-request.ts.
 
+import { formatProblem } from '../config/problems.ts';
 import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
 import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
-import {
-  Configuration,
-  ConfigurationError,
-  problemLine,
-  type StartedConfiguration,
-} from './configuration.ts';
+import { Configuration, ConfigurationError, type StartedConfiguration } from './configuration.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { Listeners } from './listeners.ts';
@@ -41,7 +37,7 @@ export async function serve(configFile: string): Promise<number> {
     return await running.stopped;
   } catch (error) {
     if (error instanceof ConfigurationError)
-      for (const problem of error.problems) console.error(problemLine(problem));
+      for (const problem of error.problems) console.error(formatProblem(problem));
     else console.error(`sallyport cannot start: ${(error as Error).message}`);
     return 1;
   }
@@ -98,7 +94,7 @@ class RunningGateway {
 
   async start({ warnings, listensOn }: StartedConfiguration): Promise<void> {
     const { config } = this.#configuration.holder.current();
-    for (const warning of warnings) this.#messages.warn(problemLine(warning));
+    for (const warning of warnings) this.#messages.warn(formatProblem(warning));
     await this.#listeners.start(this.#gateway, this.#mostConnections, {
       acceptFailed: error => this.#acceptFailed(error),
     });
@@ -152,7 +148,8 @@ class RunningGateway {
     this.#watcher = watchConfiguration({
       sources: () => this.#configuration.sources,
       reload: () => this.#reload(),
-      onError: error => this.#messages.error({ error: error.message }, 'looking at the configuration files failed'),
+      onError: error =>
+        this.#messages.error({ error: error.message }, 'looking at the configuration files failed'),
     });
   }
 
@@ -165,7 +162,7 @@ class RunningGateway {
         'configuration refused, the old one stays',
       );
     for (const problem of problems)
-      this.#messages[problem.severity === 'error' ? 'error' : 'warn'](problemLine(problem));
+      this.#messages[problem.severity === 'error' ? 'error' : 'warn'](formatProblem(problem));
     for (const part of needRestart)
       this.#messages.warn({ part }, 'a change of this part takes force at the next start');
   }

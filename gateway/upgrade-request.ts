@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { admit } from './admission/admit.ts';
+import { checkVersion } from './entry/http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './entry/http-replies.ts';
 import { loggedPath, parseProxyRequest } from './entry/proxy-request.ts';
 import { dial } from './exit/dial.ts';
@@ -29,6 +30,7 @@ export async function upgradeRequest(
     session.stage = 'parse';
     session.http = { method: req.method! };
     const { limits } = session.snapshot.config;
+    checkVersion(req.httpVersion);
     const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, limits.requestHeadFields);
     session.http.path = loggedPath(request.path);
     const { destination, credentials, path } = request;

@@ -3,7 +3,7 @@
 // that the record of a refused session says as much as that of an allowed one.
 
 import type { IpAddress } from '../../config/policy/address.ts';
-import { decideByAddress, decideByName } from '../../config/policy/decide.ts';
+import { decideByAddress, decideByName, decideUnresolved } from '../../config/policy/decide.ts';
 import type { Decision, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import { Failure } from '../session/failure.ts';
@@ -80,6 +80,13 @@ async function resolveName(
     const addresses = await resolver.resolve(name, dns?.servers ?? null, limits);
     session.resolved = addresses.map(address => address.text);
     return addresses;
+  } catch (error) {
+    // Threat: the gateway as an oracle of names, for a client that may go to none of them.
+    const { policy } = session.snapshot;
+    const byName = decideUnresolved(policy, session.question!);
+    if (byName.verdict === 'deny') throw refuse(session, byName, 'denied-by-name');
+    session.decision = byName;
+    throw error;
   } finally {
     session.resolveMs = performance.now() - before;
   }

@@ -4,7 +4,7 @@
 import { type Destination, parseAuthority } from '../../config/policy/destination.ts';
 import type { Credentials } from '../admission/identify.ts';
 import { Failure } from '../session/failure.ts';
-import { checkHost, credentialsOf, type RawFields, valuesOf } from './http-fields.ts';
+import { checkHost, credentialsOf, type RawFields, utf8, valuesOf } from './http-fields.ts';
 
 export interface ConnectRequest {
   destination: Destination;
@@ -79,11 +79,6 @@ export function connectTarget(target: string): Destination {
   const destination = parseAuthority(utf8(target));
   if ('code' in destination) throw bad(destination.message, target);
   return destination;
-}
-
-/** Head bytes come as latin1; a name in other scripts is UTF-8 in them. */
-export function utf8(latin1: string): string {
-  return /[\x80-\xff]/.test(latin1) ? Buffer.from(latin1, 'latin1').toString('utf8') : latin1;
 }
 
 function parseField(line: string): [string, string] {

@@ -47,6 +47,11 @@ export function endToEnd(fields: RawFields, also: readonly string[] = []): strin
 
 const bad = (message: string) => new Failure('bad-request', message);
 
+/** HTTP/1.0 and 1.1 only: 0.9 has no fields, and 2 is told apart by its preface. @throws Failure `bad-request` */
+export function checkVersion(version: string): void {
+  if (version !== '1.1' && version !== '1.0') throw bad(`HTTP/${version} is not spoken here, 1.1 is`);
+}
+
 /**
  * Host may stand at most once and must name the target (RFC 9112 section 3.2). Absent, the target stands for it.
  * Threat: policy looks at one name and the origin at another.
@@ -57,9 +62,14 @@ export function checkHost(fields: RawFields, target: Destination): void {
   if (hosts.length > 1) throw bad('more than one Host field');
   const [host] = hosts;
   if (host === undefined || host === '') return;
-  const named = authorityOrHost(host.trim(), target.port);
+  const named = authorityOrHost(utf8(host.trim()), target.port);
   if ('code' in named || named.host !== target.host || named.port !== target.port)
     throw bad('the Host field names another host than the request target');
+}
+
+/** Head bytes come as latin1; a name in other scripts is UTF-8 in them. */
+export function utf8(latin1: string): string {
+  return /[\x80-\xff]/.test(latin1) ? Buffer.from(latin1, 'latin1').toString('utf8') : latin1;
 }
 
 /** `host`, `host:port`, `[v6]`, `[v6]:port`; the port defaults to the target's. */

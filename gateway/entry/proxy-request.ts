@@ -4,7 +4,6 @@
 import { type Destination, formatAuthority } from '../../config/policy/destination.ts';
 import type { Credentials } from '../admission/identify.ts';
 import { Failure } from '../session/failure.ts';
-import { utf8 } from './connect-head.ts';
 import {
   authorityOrHost,
   checkFraming,
@@ -12,6 +11,7 @@ import {
   credentialsOf,
   endToEnd,
   type RawFields,
+  utf8,
   valuesOf,
 } from './http-fields.ts';
 

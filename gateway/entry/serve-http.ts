@@ -11,7 +11,7 @@ import { Failure } from '../session/failure.ts';
 import { peerOf, type Session } from '../session/session.ts';
 import { upgradeRequest } from '../upgrade-request.ts';
 import { checkConnectFields, connectTarget } from './connect-head.ts';
-import { credentialsOf } from './http-fields.ts';
+import { checkVersion, credentialsOf } from './http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import { loggedPath } from './proxy-request.ts';
 import { connectReplies, serveConnection } from './serve-connection.ts';
@@ -81,8 +81,8 @@ class HttpSessions {
   readonly #listener: ListenerConfig;
   /** Begun at accept, waiting for the connection's first request. */
   readonly #first = new WeakMap<Socket, Session>();
-  /** The session of the request that is being served on a connection. */
-  readonly #serving = new WeakMap<Socket, Session>();
+  /** The latest request that is being served on a connection. */
+  readonly #serving = new WeakMap<Socket, { session: Session; res: ServerResponse }>();
 
   constructor(gateway: Gateway, listener: ListenerConfig) {
     this.#gateway = gateway;
@@ -104,8 +104,11 @@ class HttpSessions {
   serve(req: IncomingMessage, res: ServerResponse, options: ForwardOptions): void {
     const session = this.#begin(req.socket);
     req.on('error', () => {}); // the response's `close` tells the same, and there it is dealt with
-    this.#serving.set(req.socket, session);
-    res.once('close', () => this.#serving.delete(req.socket));
+    const serving = { session, res };
+    this.#serving.set(req.socket, serving);
+    res.once('close', () => {
+      if (this.#serving.get(req.socket) === serving) this.#serving.delete(req.socket);
+    });
     void forwardRequest(this.#gateway, session, req, res, options);
   }
 
@@ -127,8 +130,10 @@ class HttpSessions {
     session.stage = 'parse';
     session.http = { method: 'CONNECT' };
     takeBack(socket, head);
+    await this.#answered(socket);
     const replies = connectReplies(session);
     try {
+      checkVersion(req.httpVersion);
       const destination = connectTarget(req.url!);
       checkConnectFields(req.rawHeaders, destination);
       await openTunnel(
@@ -145,16 +150,25 @@ class HttpSessions {
     }
   }
 
-  serveUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+  async serveUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const session = this.#begin(socket);
-    socket.on('error', () => {});
-    socket.setTimeout(0);
-    void upgradeRequest(this.#gateway, session, req, socket, head);
+    takeBack(socket, Buffer.alloc(0));
+    await this.#answered(socket);
+    await upgradeRequest(this.#gateway, session, req, socket, head);
+  }
+
+  /** Requests that came before on the same connection are answered first. */
+  async #answered(socket: Socket): Promise<void> {
+    const before = this.#serving.get(socket);
+    if (before) await new Promise<void>(resolve => before.res.once('close', resolve));
   }
 
   /** Silence: in the middle of a request it ends the session, between requests just the connection. */
   idle(socket: Socket): void {
-    this.#serving.get(socket)?.close('idle-timeout');
+    const serving = this.#serving.get(socket);
+    // While the origin is thinking the client has nothing to say: responseHeadTimeout bounds that wait.
+    if (serving?.res.req.complete && !serving.res.headersSent) return;
+    serving?.session.close('idle-timeout');
     socket.destroy();
   }
 
@@ -163,8 +177,8 @@ class HttpSessions {
     const failure = parserFailure(error);
     const serving = this.#serving.get(socket);
     if (serving) {
-      serving.close(failure.kind, failure.message);
-      return void socket.destroy();
+      this.#breakOff(serving, socket, failure);
+      return;
     }
     if (error.code === 'ECONNRESET' && !this.#first.has(socket)) return void socket.destroy();
     const session = this.#begin(socket);
@@ -173,6 +187,22 @@ class HttpSessions {
     const refusal = httpRefusal(session.fail(failure), session.id);
     session.http = { method: '', status: refusal.status };
     session.finish();
+    refuse(socket, httpRefusalBytes(refusal));
+  }
+
+  /** A request whose body became unreadable: an answer if none has begun, else what there is of it and no more. */
+  #breakOff(
+    { session, res }: { session: Session; res: ServerResponse },
+    socket: Socket,
+    failure: Failure,
+  ): void {
+    session.close(failure.kind, failure.message);
+    if (res.headersSent || failure.kind === 'client-gone') {
+      socket.destroySoon();
+      return;
+    }
+    const refusal = httpRefusal(failure, session.id);
+    session.http!.status = refusal.status;
     refuse(socket, httpRefusalBytes(refusal));
   }
 

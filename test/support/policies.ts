@@ -37,13 +37,13 @@ export const allowLoopback = clusterPolicy({
   name: 'allow-loopback',
   priority: 900,
   rules: [
-    { name: 'loopback-addresses', action: 'Allow', to: [{ cidr: '127.0.0.0/8' }, { cidr: '::1/128' }] },
     {
       name: 'test-names',
       action: 'Allow',
       to: [{ host: '*.test' }],
       resolvesTo: ['127.0.0.0/8', '::1/128'],
     },
+    { name: 'loopback-addresses', action: 'Allow', to: [{ cidr: '127.0.0.0/8' }, { cidr: '::1/128' }] },
   ],
 });
 
