@@ -20,6 +20,8 @@ export class RawClient {
   readonly socket: net.Socket;
   #received: Buffer[] = [];
   #ending: Ending | null = null;
+  /** The client's own end, as it was when it connected. */
+  readonly local: { address: string; port: number };
   #changed: () => void = () => {};
 
   readonly #listeners = {
@@ -34,16 +36,13 @@ export class RawClient {
 
   constructor(socket: net.Socket) {
     this.socket = socket;
+    this.local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 };
     for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
 
   #finish(ending: Ending): void {
     this.#ending ??= ending;
     this.#changed();
-  }
-
-  get local(): { address: string; port: number } {
-    return { address: this.socket.localAddress ?? '', port: this.socket.localPort ?? 0 };
   }
 
   /** Everything received and not yet taken. */
@@ -85,9 +84,12 @@ export class RawClient {
     return this.socket.pause();
   }
 
-  /** Ends with RST. */
+  /** Ends with RST. While a FIN is on its way Node would leak the handle instead (uv_tcp_close_reset: EINVAL). */
   reset(): void {
-    this.socket.resetAndDestroy();
+    const { socket } = this;
+    if (socket.writableEnded && !socket.writableFinished)
+      socket.once('finish', () => socket.resetAndDestroy());
+    else socket.resetAndDestroy();
   }
 
   async #until<T>(found: () => T | undefined, what: string): Promise<T> {

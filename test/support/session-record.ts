@@ -5,24 +5,37 @@ export interface SessionRecord {
   time: string;
   event: 'session' | 'progress';
   id: string;
-  protocol: string;
-  client: { address: string; port: number; user?: string; [identity: string]: unknown };
-  destination: { host?: string; port?: number; resolved?: string[]; address?: string } | null;
-  decision: {
+  listener: string;
+  protocol: 'connect' | 'http' | 'upgrade' | 'socks5' | 'unknown';
+  client: {
+    address: string;
+    port: number;
+    identity: { source: 'user' | 'cidr' | 'none'; name: string | null };
+  };
+  destination: {
+    host: string | null;
+    port: number | null;
+    asked?: string;
+    resolved: string[];
+    forbidden: string[];
+    address: string | null;
+  };
+  decision?: {
     verdict: 'allow' | 'deny';
     tier: string;
     policy: string | null;
     rule: string | null;
     reason: string;
     generation: number;
-    wouldDeny?: { policy: string | null; rule: string | null; reason: string };
-  } | null;
-  source?: { address: string; port: number } | null;
-  http?: { method?: string; path?: string; status?: number };
-  socks?: { reply?: number };
-  stage: string;
-  close: { reason: string };
+    origin: string | null;
+    wouldDeny?: { tier: string; policy: string | null; rule: string | null; reason: string };
+  };
+  source: { address: string | null; port: number | null };
+  http?: { method: string; path?: string; status?: number };
+  socks?: { reply: number };
+  stage: 'accept' | 'parse' | 'identify' | 'decide' | 'resolve' | 'dial' | 'reply' | 'relay';
+  close: { reason: string; detail?: string };
   bytes: { up: number; down: number };
-  ms: { resolve?: number; connect?: number; firstByte?: number; total: number };
+  ms: { resolve: number | null; connect: number | null; firstByte: number | null; total: number };
   gateway: { name: string; version: string };
 }

@@ -26,20 +26,16 @@ export const authorityOf = (address: string, port: number) =>
   net.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
 
 /** Makes an origin of any server built on `net.Server`. */
-export async function listen(
-  server: net.Server,
-  address = '127.0.0.1',
-  event = 'connection',
-): Promise<Origin> {
+export async function listen(server: net.Server, address = '127.0.0.1', at = 0): Promise<Origin> {
   const open = new Set<net.Socket>();
   const peers: Peer[] = [];
-  server.on(event, (socket: net.Socket) => {
+  server.on('connection', (socket: net.Socket) => {
     open.add(socket);
     peers.push({ address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 });
     socket.on('error', () => {});
     socket.on('close', () => open.delete(socket));
   });
-  server.listen(0, address);
+  server.listen(at, address);
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;
   return {
@@ -56,11 +52,17 @@ export async function listen(
 }
 
 /** An origin that does to each connection what the handler says. Half-open, so that both directions end by themselves. */
-export function tcpOrigin(handler: (socket: net.Socket) => void, address?: string): Promise<Origin> {
-  return listen(net.createServer({ allowHalfOpen: true, noDelay: true }, handler), address);
+export function tcpOrigin(
+  handler: (socket: net.Socket) => void,
+  address?: string,
+  port?: number,
+): Promise<Origin> {
+  return listen(net.createServer({ allowHalfOpen: true, noDelay: true }, handler), address, port);
 }
 
-export const echoOrigin = (address?: string) => tcpOrigin(socket => socket.pipe(socket), address);
+/** At a given port only where another address has it: two origins of one name. */
+export const echoOrigin = (address?: string, port?: number) =>
+  tcpOrigin(socket => socket.pipe(socket), address, port);
 
 /** Speaks first, then echoes: SMTP, SSH, MySQL and others begin so. */
 export const bannerOrigin = (banner: string | Buffer, address?: string) =>

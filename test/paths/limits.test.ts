@@ -1,0 +1,241 @@
+// What the gateway refuses when there is too much of it: sessions, look-ups, connections, bytes, descriptors.
+// Each limit has an answer of its own, a record, and an end: what was refused is possible again afterwards.
+
+import test, { type ExecutionContext } from 'ava';
+import { startDnsServer } from '../support/dns-server.ts';
+import { type Gateway, type GatewayOptions, startGateway } from '../support/gateway.ts';
+import {
+  basic,
+  connect,
+  connectHead,
+  get,
+  readHead,
+  readResponse,
+  requestHead,
+} from '../support/http-client.ts';
+import { httpOrigin } from '../support/http-origins.ts';
+import { during } from '../support/lifetime.ts';
+import { allowLoopback } from '../support/policies.ts';
+import { connectRaw, openRaw, type RawClient } from '../support/raw-client.ts';
+import { recordOf, recordsOf } from '../support/records.ts';
+import { socksConnect } from '../support/socks-client.ts';
+import { echoOrigin, type Origin, tcpOrigin } from '../support/tcp-origins.ts';
+import { eventually } from '../support/waiting.ts';
+
+const start = async (t: ExecutionContext, limits: object, options: GatewayOptions = {}) =>
+  during(t, await startGateway({ policies: [allowLoopback], config: { limits }, ...options }));
+
+async function tunnel(t: ExecutionContext, gateway: Gateway, origin: Origin, from = '127.0.0.1') {
+  const client = await connectRaw(t, { port: gateway.proxy, from });
+  return { client, response: await connect(client, origin.authority) };
+}
+
+test('sessions of one client: 429 for that client, none for another, and room again when one ends', async t => {
+  const gateway = await start(t, { sessionsPerClient: 2 });
+  const origin = during(t, await echoOrigin());
+  const from = '127.50.0.1';
+  const [first] = [await tunnel(t, gateway, origin, from), await tunnel(t, gateway, origin, from)];
+
+  const third = await tunnel(t, gateway, origin, from);
+  t.is(third.response.status, 429);
+  t.regex(third.response.body.toString(), /2 sessions/);
+  t.is((await recordOf(gateway, third.client)).close.reason, 'client-limit');
+
+  const web = await connectRaw(t, { port: gateway.proxy, from });
+  t.is((await get(web, `http://${origin.authority}/`)).status, 429);
+  const socks = await connectRaw(t, { port: gateway.socks, from });
+  t.is((await socksConnect(socks, origin.address, origin.port)).code, 1);
+
+  t.is((await tunnel(t, gateway, origin, '127.50.0.2')).response.status, 200);
+  await first!.client.end().readAll();
+  await recordOf(gateway, first!.client);
+  t.is((await tunnel(t, gateway, origin, from)).response.status, 200);
+});
+
+test('sessions altogether: 503, and room again when one ends', async t => {
+  const gateway = await start(t, { sessions: 3 });
+  const origin = during(t, await echoOrigin());
+  const open = [];
+  for (const from of ['127.51.0.1', '127.51.0.2', '127.51.0.3'])
+    open.push(await tunnel(t, gateway, origin, from));
+  const refused = await tunnel(t, gateway, origin, '127.51.0.4');
+  t.is(refused.response.status, 503);
+  t.is((await recordOf(gateway, refused.client)).close.reason, 'session-limit');
+  await open[0]!.client.end().readAll();
+  await recordOf(gateway, open[0]!.client);
+  t.is((await tunnel(t, gateway, origin, '127.51.0.4')).response.status, 200);
+});
+
+test('far more connections than sessions: the overflow is closed, the gateway stays up, its count comes back to 0', async t => {
+  const gateway = await start(t, { sessions: 3 });
+  const origin = during(t, await echoOrigin());
+  const flood = await Promise.all(Array.from({ length: 120 }, () => openRaw({ port: gateway.proxy })));
+  await Promise.all(flood.map(client => client.close()));
+  await eventually(
+    async () => (await gateway.metrics()).get('sallyport_sessions_open') === 0 || undefined,
+    'the flood to pass',
+  );
+  t.is((await tunnel(t, gateway, origin)).response.status, 200);
+  const ports = gateway.records().map(record => record.client.port);
+  t.is(new Set(ports).size, ports.length, 'no connection is recorded twice');
+});
+
+test('look-ups at once: 503', async t => {
+  const dns = during(t, await startDnsServer());
+  dns.set('mute.test', { silent: true });
+  const gateway = await start(t, { resolvesInFlight: 1, resolveTimeout: '20s' }, { dns: dns.server });
+  const waiting = await connectRaw(t, { port: gateway.proxy });
+  waiting.send(connectHead('mute.test:443'));
+  await eventually(() => dns.queries('mute.test') > 0 || undefined, 'the query');
+  const refused = await connectRaw(t, { port: gateway.proxy });
+  t.is((await connect(refused, 'other.test:443')).status, 503);
+  t.is((await recordOf(gateway, refused)).close.reason, 'resolve-busy');
+});
+
+test('connections and queue of one plain HTTP origin: one served, one waits, the third 503', async t => {
+  const gateway = await start(t, { originConnections: 1, originQueue: 1 });
+  const origin = during(t, await httpOrigin());
+  const send = async (path: string) => {
+    const client = await connectRaw(t, { port: gateway.proxy });
+    return client.send(requestHead('POST', origin.url(path), 'Content-Length: 1'));
+  };
+  const served = await send('/served');
+  await eventually(() => origin.open.size === 1 || undefined, 'the first at the origin');
+  const waits = await send('/waits');
+  const waiting = async () =>
+    (await gateway.metrics()).get('sallyport_origin_requests_waiting') === 1 || undefined;
+  await eventually(waiting, 'the second to wait');
+  const refused = await send('/refused');
+  t.is((await readHead(refused)).status, 503);
+  t.is((await recordOf(gateway, refused)).close.reason, 'origin-busy');
+  t.is((await readResponse(served.send('1'))).status, 200);
+  t.is((await readResponse(waits.send('2'))).status, 200);
+  t.deepEqual(
+    origin.seen.map(seen => seen.url),
+    ['/served', '/waits'],
+  );
+});
+
+test('a request body over the limit: 413, by its announced length and by its chunks', async t => {
+  const gateway = await start(t, { requestBodyBytes: 1000 });
+  const origin = during(t, await httpOrigin());
+  const announced = await connectRaw(t, { port: gateway.proxy });
+  announced.send(requestHead('POST', origin.url('/announced'), 'Content-Length: 1001'));
+  t.is((await readHead(announced)).status, 413);
+  t.is((await recordOf(gateway, announced)).close.reason, 'body-too-large');
+
+  const chunked = await connectRaw(t, { port: gateway.proxy });
+  chunked.send(requestHead('POST', origin.url('/chunked'), 'Transfer-Encoding: chunked'));
+  for (let i = 0; i < 3; i++) chunked.send(`1f4\r\n${'x'.repeat(500)}\r\n`);
+  t.is((await readHead(chunked)).status, 413);
+  t.is((await recordOf(gateway, chunked)).close.reason, 'body-too-large');
+  t.is(origin.seen.length, 0, 'the origin never saw a whole one');
+
+  const fits = await connectRaw(t, { port: gateway.proxy });
+  fits.send(requestHead('POST', origin.url('/fits'), 'Content-Length: 1000')).send('x'.repeat(1000));
+  t.is((await readResponse(fits)).status, 200);
+});
+
+test('password checks at once: what does not fit is 503, and a wrong password stays 407', async t => {
+  const slowHash = '$2b$12$LQv3c1yqBWVHxkd0LHAkCOYz6TtxMQJqhN8/LewdBPj/RK.PZvO.S';
+  const limits = { authentications: 1, authenticationQueue: 1 };
+  const gateway = await start(t, limits, { users: `alice:${slowHash}\n` });
+  const statuses = await Promise.all(
+    Array.from({ length: 8 }, async (_, i) => {
+      const client = await connectRaw(t, { port: gateway.proxy });
+      return (await connect(client, '127.0.0.1:9', basic('alice', `guess ${i}`))).status;
+    }),
+  );
+  t.deepEqual(new Set(statuses), new Set([407, 503]));
+  t.is(statuses.filter(status => status === 407).length, 2, 'one checked, one waited');
+});
+
+test('a reader that stops holds back its writer: what the gateway keeps is bounded', async t => {
+  const gateway = await start(t, {});
+  let sent = 0;
+  const block = Buffer.alloc(65_536);
+  const origin = during(
+    t,
+    await tcpOrigin(socket => {
+      const fill = () => {
+        while (socket.writable) {
+          sent += block.length;
+          if (!socket.write(block)) return;
+        }
+      };
+      socket.on('drain', fill).resume();
+      fill();
+    }),
+  );
+  const client = await connectRaw(t, { port: gateway.proxy });
+  client.send(connectHead(origin.authority));
+  await readHead(client);
+  client.socket.pause();
+  let before = -1;
+  await eventually(async () => {
+    await new Promise(resolve => setTimeout(resolve, 250));
+    const stalled = sent === before;
+    before = sent;
+    return stalled || undefined;
+  }, 'the origin to be held back');
+  t.true(sent < 64 * 1024 ** 2, `${sent} bytes`);
+});
+
+test('a long session writes progress lines with the id of its record', async t => {
+  const gateway = await start(t, { progressInterval: '1s' });
+  const origin = during(t, await echoOrigin());
+  const { client } = await tunnel(t, gateway, origin);
+  await client.send('12345').read(5);
+  const progress = await gateway.waitForRecord(record => record.event === 'progress');
+  t.deepEqual(progress.bytes, { up: 5, down: 5 });
+  t.false('close' in progress);
+  await client.end().readAll();
+  t.is((await recordOf(gateway, client)).id, progress.id);
+});
+
+test('a log that cannot be written refuses new sessions, and they are counted', async t => {
+  const gateway = await start(t, {}, { config: { log: { output: '/dev/full' } } });
+  const origin = during(t, await echoOrigin());
+  const refusedAtLast = async () => {
+    const { client, response } = await tunnel(t, gateway, origin);
+    await client.close();
+    return response.status === 503 ? response : undefined;
+  };
+  const response = await eventually(refusedAtLast, 'the refusal');
+  t.regex(response.body.toString(), /log/);
+  t.is((await fetch(`http://127.0.0.1:${gateway.admin}/readyz`)).status, 503);
+  t.is((await gateway.metrics()).get('sallyport_log_writable'), 0);
+  gateway.signal('SIGKILL');
+});
+
+/** What became of a client that asked for a tunnel while descriptors were short. */
+async function outcome(client: RawClient, origin: Origin): Promise<number | 'closed'> {
+  try {
+    return (await connect(client, origin.authority)).status;
+  } catch {
+    return 'closed';
+  }
+}
+
+test('too few descriptors (EMFILE): every client is answered or closed, and the gateway serves on afterwards', async t => {
+  const command = ['prlimit', '--nofile=64:64', '--'];
+  const gateway = await start(t, {}, { command });
+  const origin = during(t, await echoOrigin());
+  const clients = await Promise.all(Array.from({ length: 150 }, () => openRaw({ port: gateway.proxy })));
+  const outcomes = await Promise.all(clients.map(client => outcome(client, origin)));
+  const ends = clients.map(client => client.local);
+  await Promise.all(clients.map(client => client.close()));
+  t.true(outcomes.includes(200), 'some got through');
+  t.deepEqual(
+    outcomes.filter(each => each !== 200 && each !== 503 && each !== 'closed'),
+    [],
+  );
+  await eventually(
+    async () => (await tunnel(t, gateway, origin)).response.status === 200 || undefined,
+    'a tunnel afterwards',
+  );
+  for (const [i, end] of ends.entries()) {
+    if (outcomes[i] !== 'closed') await recordsOf(gateway, end, 1);
+  }
+  t.is(gateway.process.exitCode, null);
+});

@@ -1,0 +1,121 @@
+// WebSocket through the gateway to plain-HTTP origins, by the `ws` client and byte by byte.
+// Other upgrades are answered as if they had not been asked for (RFC 9110, section 7.8).
+
+import { once } from 'node:events';
+import net from 'node:net';
+import test from 'ava';
+import WebSocket from 'ws';
+import { field, get, readHead, requestHead } from '../support/http-client.ts';
+import { httpOrigin, rawHttpOrigin, webSocketOrigin } from '../support/http-origins.ts';
+import { during } from '../support/lifetime.ts';
+import { digest, payload } from '../support/payload.ts';
+import { clusterPolicy } from '../support/policies.ts';
+import { connectRaw } from '../support/raw-client.ts';
+import { recordOf } from '../support/records.ts';
+import { serving } from '../support/serving.ts';
+import type { Origin } from '../support/tcp-origins.ts';
+
+const on = serving(test, () => ({
+  policies: [
+    clusterPolicy({
+      name: 'loopback-one',
+      rules: [{ name: 'only-this', action: 'Allow', to: [{ cidr: '127.0.0.1/32' }] }],
+    }),
+  ],
+}));
+
+/** A WebSocket whose handshake goes to the proxy in absolute form. */
+function webSocketThrough(port: number, origin: Origin): WebSocket {
+  return new WebSocket(`ws://${origin.authority}/chat`, {
+    createConnection: () => net.connect(port, '127.0.0.1'),
+    finishRequest(request) {
+      request.path = `http://${origin.authority}/chat?secret=1`;
+      request.end();
+    },
+  } as WebSocket.ClientOptions);
+}
+
+test('messages both ways, small and large, text and binary', async t => {
+  const origin = during(t, await webSocketOrigin());
+  const socket = webSocketThrough(on.gateway.proxy, origin);
+  t.teardown(() => socket.terminate());
+  await once(socket, 'open');
+  const bytes = payload(1_000_000);
+  socket.send('hello');
+  t.is(String((await once(socket, 'message'))[0]), 'hello');
+  socket.send(bytes);
+  t.is(digest((await once(socket, 'message'))[0]), digest(bytes));
+  const client = {
+    address: '127.0.0.1',
+    port: (socket as unknown as { _socket: { localPort: number } })._socket.localPort,
+  };
+  socket.close();
+  await once(socket, 'close');
+  const record = await recordOf(on.gateway, client);
+  t.like(record, { protocol: 'upgrade', stage: 'relay', close: { reason: 'complete' } });
+  t.deepEqual(record.http, { method: 'GET', path: '/chat', status: 101 });
+  t.deepEqual(record.source, origin.peers[0]);
+  t.true(record.bytes.up > bytes.length && record.bytes.down > bytes.length);
+});
+
+const handshake = (origin: Origin, ...more: string[]) =>
+  requestHead(
+    'GET',
+    `http://${origin.authority}/ws`,
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ...more,
+  );
+
+const frame = (text: string) => {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([Buffer.from([0x81, 0x80 | bytes.length, 0, 0, 0, 0]), bytes]);
+};
+
+test('the first frame in the same segment as the handshake is not lost', async t => {
+  const origin = during(t, await webSocketOrigin());
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(Buffer.concat([Buffer.from(handshake(origin)), frame('early')]));
+  const head = await readHead(client);
+  t.is(head.status, 101);
+  t.is(field(head, 'sec-websocket-accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
+  t.is((await client.read(7)).toString('latin1').slice(2), 'early');
+});
+
+test('an origin that refuses the upgrade: its answer passes', async t => {
+  const origin = during(t, await rawHttpOrigin('HTTP/1.1 401 No\r\nContent-Length: 6\r\n\r\nno, no'));
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(handshake(origin));
+  t.is((await readHead(client)).status, 401);
+  t.is(await client.readUntil('no, no'), 'no, no');
+  t.is((await recordOf(on.gateway, client)).http?.status, 401);
+});
+
+test('a denied upgrade is denied as a request is', async t => {
+  const origin = during(t, await webSocketOrigin('127.0.0.9'));
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(handshake(origin));
+  const head = await readHead(client);
+  t.is(head.status, 403);
+  t.truthy(field(head, 'proxy-status'));
+  t.is(origin.peers.length, 0);
+  t.is((await recordOf(on.gateway, client)).decision?.verdict, 'deny');
+});
+
+test('an upgrade to something else goes as a plain request, without the wish', async t => {
+  const origin = during(t, await httpOrigin());
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  const response = await get(
+    client,
+    origin.url('/h2c'),
+    'Connection: Upgrade, HTTP2-Settings',
+    'Upgrade: h2c',
+    'HTTP2-Settings: AAMAAABk',
+  );
+  t.is(response.status, 200);
+  const names = JSON.parse(response.body.toString()).fields.map(([name]: [string]) => name.toLowerCase());
+  t.false(names.includes('upgrade') || names.includes('http2-settings'));
+  t.is((await recordOf(on.gateway, client)).protocol, 'http');
+});
