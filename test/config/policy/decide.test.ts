@@ -176,6 +176,7 @@ test('a name that no rule could allow is denied before DNS, with the rule that d
       '{name: no, action: Deny, to: [{host: "*.bad.com"}]}',
       '{name: half, action: Deny, to: [{cidr: 0.0.0.0/0}], ports: [1]}',
       '{name: other-half, action: Deny, to: [{cidr: "::/0"}], ports: [1]}',
+      '{name: most, action: Deny, to: [{cidr: 0.0.0.0/0, except: [9.9.9.9/32]}, {cidr: "::/0"}], ports: [2]}',
       '{name: x, action: Allow, to: [{host: good.com}]}',
       '{name: block, action: Allow, to: [{cidr: 8.8.8.0/24}], ports: [53]}',
     ),
@@ -183,6 +184,7 @@ test('a name that no rule could allow is denied before DNS, with the rule that d
   const cases: [string, string][] = [
     ['good.com:443', 'resolve'],
     ['good.com:1', 'deny Admin ClusterEgressPolicy/a other-half'],
+    ['good.com:2', 'resolve'],
     ['www.bad.com:443', 'deny Admin ClusterEgressPolicy/a no'],
     ['www.bad.com:53', 'deny Admin ClusterEgressPolicy/a no'],
     ['other.com:443', byDefault],

@@ -308,6 +308,7 @@ const workloads = [
   null,
   pod('a', 'app=web'),
   pod('a', 'app=db tier=x'),
+  pod('a'),
   pod('b', 'app=web', { serviceAccount: 'builder' }),
 ];
 
