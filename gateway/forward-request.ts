@@ -43,11 +43,12 @@ export async function forwardRequest(
     const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, limits.requestHeadFields);
     session.http.path = loggedPath(request.path);
     checkBodyLength(req, limits.requestBodyBytes);
-    const permit = await admit(gateway.admission, session, {
+    const asked = {
       destination: request.destination,
       credentials: request.credentials,
       http: { method: req.method!, path: request.path },
-    });
+    };
+    const permit = await admit(gateway.admission, session, asked, leaving.signal);
     const body = request.hasBody ? req : null;
     const forward: Forward = { gateway, session, req, res, permit, request, body, abort: leaving.signal };
     await (needsNode(req, request, options) ? forwardByNode(forward) : forwardByUndici(forward));

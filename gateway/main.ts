@@ -3,4 +3,7 @@
 import { runCommand } from './cli/commands.ts';
 import { serve } from './serve.ts';
 
-process.exitCode = await runCommand(process.argv.slice(2), { serve });
+// When serving is over, sockets that linger must not hold the process.
+const serveAndExit = async (configFile: string) => process.exit(await serve(configFile));
+
+process.exitCode = await runCommand(process.argv.slice(2), { serve: serveAndExit });

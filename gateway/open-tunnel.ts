@@ -26,7 +26,7 @@ export async function openTunnel(
 ): Promise<void> {
   const leaving = watchLeaving(client, session);
   try {
-    const permit = await admit(gateway.admission, session, request);
+    const permit = await admit(gateway.admission, session, request, leaving.signal);
     const { limits } = session.snapshot.config;
     const { socket, dialled } = await dialForSession(
       session,

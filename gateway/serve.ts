@@ -20,6 +20,7 @@ import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
 import { Failure } from './session/failure.ts';
 import { redecideAll } from './session/redecide.ts';
 import { SessionRegistry } from './session/registry.ts';
+import type { Session } from './session/session.ts';
 
 /** Descriptors kept free of sessions: log, admin, DNS, origins' kept connections, configuration files. */
 const reservedDescriptors = 128;
@@ -68,6 +69,7 @@ class RunningGateway {
       observer: {
         finished: session => {
           this.#metrics.observe(session);
+          if (session.internalError) this.#reportInternal(session);
           this.#log.append(recordLine(session, 'session'));
         },
         progressed: session => this.#log.append(recordLine(session, 'progress')),
@@ -214,6 +216,11 @@ class RunningGateway {
       this.#messages.error({ records: lost }, 'records were lost: the decision log could not be written');
     this.#messages.info('stopped');
     this.#exit.resolve(lost > 0 ? 1 : 0);
+  }
+
+  #reportInternal({ id, internalError: error }: Session): void {
+    const text = error instanceof Error ? error.stack : String(error);
+    this.#messages.error({ session: id, error: text }, 'a session failed on an error nobody foresaw');
   }
 
   #refusal(): Failure | null {

@@ -34,11 +34,12 @@ export async function upgradeRequest(
     const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, limits.requestHeadFields);
     session.http.path = loggedPath(request.path);
     const { destination, credentials, path } = request;
-    const permit = await admit(gateway.admission, session, {
+    const asked = {
       destination,
       credentials,
       http: { method: req.method!, path },
-    });
+    };
+    const permit = await admit(gateway.admission, session, asked, leaving.signal);
     const { socket: origin } = await dialForSession(
       session,
       gateway.holder,

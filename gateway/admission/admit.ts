@@ -7,6 +7,7 @@ import { decideByAddress, decideByName, decideUnresolved } from '../../config/po
 import type { Decision, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import { Failure } from '../session/failure.ts';
+import { unlessLeft } from '../session/leaving.ts';
 import type { Session } from '../session/session.ts';
 import { type Credentials, identify } from './identify.ts';
 import { type Permit, takePermitOffice } from './permit.ts';
@@ -29,17 +30,19 @@ export interface AdmissionRequest {
 
 /**
  * Decides whether and to where a session may dial.
+ * @param abort ends the wait when the client leaves or is cut
  * @throws Failure with the reason, the decision being noted in the session
  */
 export async function admit(
   admission: Admission,
   session: Session,
   request: AdmissionRequest,
+  abort: AbortSignal,
 ): Promise<Permit> {
   if (session.overLimit) throw session.overLimit;
   session.stage = 'identify';
   session.destination = request.destination;
-  const client = await identify(session, request.credentials, admission.verifier);
+  const client = await unlessLeft(identify(session, request.credentials, admission.verifier), abort);
   const { destination, http } = request;
   const question: Question = {
     client,
@@ -49,7 +52,7 @@ export async function admit(
     ...(http && { http }),
   };
   session.question = question;
-  const addresses = await candidates(admission.resolver, session, question);
+  const addresses = await unlessLeft(candidates(admission.resolver, session, question), abort);
   const allowed = decideAddresses(session, question, addresses);
   return permitFor(session, allowed);
 }

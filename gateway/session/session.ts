@@ -80,6 +80,8 @@ export class Session {
   totalMs = 0;
   closeReason: CloseReason = 'complete';
   closeDetail: string | null = null;
+  /** What nobody foresaw; for the gateway's own messages, never for the client or the record. */
+  internalError: unknown = null;
 
   readonly #startedAt = performance.now();
   readonly #onFinish: (session: Session) => void;
@@ -126,6 +128,7 @@ export class Session {
     const failure = asFailure(thrown);
     this.close(failure.kind, failure.message);
     this.destinationText ??= failure.target;
+    if (failure.kind === 'internal') this.internalError = failure.cause;
     return failure;
   }
 
