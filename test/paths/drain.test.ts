@@ -97,15 +97,21 @@ test('a request under way is answered; kept connections without one do not hold 
   t.is(recordsOf(gateway).length, 2);
 });
 
-test('a head that is not whole when the gateway drains gets a record too', async t => {
-  const gateway = await start(t, hasty);
-  const client = await connectRaw(t, { port: gateway.proxy });
-  client.send('CONNECT half.test:443 HT');
-  await eventually(async () => (await openSessions(gateway)) === 1 || undefined, 'the session');
+test('connections with half a head, and with nothing at all, do not outlive the deadline', async t => {
+  const limits = { drainTimeout: '200ms', requestHeadTimeout: '60s', keepAliveTimeout: '60s' };
+  const gateway = await start(t, { config: { limits } });
+  const begun = ['CONNECT half.test:443 HT', 'GET http://half.test/ HT', '\x05', ''];
+  for (const bytes of begun) {
+    const client = await connectRaw(t, { port: gateway.proxy });
+    if (bytes !== '') client.send(bytes);
+  }
+  await eventually(async () => (await openSessions(gateway)) === begun.length || undefined, 'the sessions');
   gateway.signal('SIGTERM');
-  await client.ending();
   t.deepEqual(await within(gateway.exited, 'the gateway to exit', gateway.stderr), { code: 0, signal: null });
-  t.is(gateway.records().length, 1);
+  t.deepEqual(
+    recordsOf(gateway).map(record => record.close.reason),
+    begun.map(() => 'drain-deadline'),
+  );
 });
 
 test('a session that waits for DNS, and one that waits for its destination, are cut at the deadline too', async t => {
@@ -142,6 +148,31 @@ test('a tunnel whose reader has stopped is cut at the deadline all the same', as
   gateway.signal('SIGTERM');
   t.deepEqual(await within(gateway.exited, 'the gateway to exit', gateway.stderr), { code: 0, signal: null });
   t.is(recordsOf(gateway)[0]?.close.reason, 'drain-deadline');
+});
+
+test('a response that is over at the gateway and not yet at a slow client is not cut short', async t => {
+  const gateway = await start(t, { config: { limits: { drainTimeout: '60s', originConnections: 100 } } });
+  const origin = during(t, await httpOrigin());
+  // About what the kernel takes for a client that reads nothing; for some of these the gateway holds the last bytes.
+  const sizes = Array.from({ length: 30 }, (_, i) => 4_000_000 + i * 15_000);
+  const clients = await Promise.all(
+    sizes.map(async size => {
+      const client = await connectRaw(t, { port: gateway.proxy });
+      client.socket.pause();
+      return client.send(requestHead('GET', origin.url(`/big?bytes=${size}`)));
+    }),
+  );
+  await eventually(() => origin.seen.length === sizes.length || undefined, 'the requests at the origin');
+  await new Promise(resolve => setTimeout(resolve, 500));
+  gateway.signal('SIGTERM');
+  await refusesConnections(gateway);
+  await new Promise(resolve => setTimeout(resolve, 300));
+  for (const [i, client] of clients.entries()) {
+    client.socket.resume();
+    t.is((await readResponse(client)).body.length, sizes[i]);
+    await client.close();
+  }
+  t.deepEqual(await within(gateway.exited, 'the gateway to exit', gateway.stderr), { code: 0, signal: null });
 });
 
 test('a second signal ends the wait', async t => {

@@ -96,7 +96,7 @@ test('a kept connection that the origin closed is replaced without the client no
   t.is((await get(client, origin.url('/1'))).status, 200);
   for (const socket of origin.open) socket.resetAndDestroy();
   const r2 = await get(client, origin.url('/2'));
-  
+
   t.is(r2.status, 200);
   await recordsOf(on.gateway, client.local, 2);
 });
