@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { styleText } from 'node:util';
+import { formatSessions } from '../../gateway/cli/session-table.ts';
 import { eventually } from '../support/waiting.ts';
 import { type Scene, scenes } from './scenes.ts';
 import { buildStage, type Stage } from './stage.ts';
@@ -48,15 +49,9 @@ async function perform(stage: Stage): Promise<boolean> {
   for (const [i, scene] of scenes.entries()) asExpected += Number(await play(scene, i + 1, stage));
   const recorded = await checkRecords(stage);
   show(`\n${paint('bold', 'The records')}`);
-  show(
-    indent(
-      stage.gateway
-        .records()
-        .map(record => JSON.stringify(record))
-        .join('\n'),
-    ),
-  );
-  show(`\n${asExpected} of ${scenes.length} outcomes as expected.`);
+  const records = stage.gateway.records().map(record => ({ ...record }));
+  show(formatSessions(records, { colour: process.stdout.isTTY === true }));
+  show(`${asExpected} of ${scenes.length} outcomes as expected.`);
   return recorded && asExpected === scenes.length;
 }
 

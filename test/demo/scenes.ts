@@ -15,7 +15,7 @@ import {
 } from '../support/http-client.ts';
 import { socksConnect } from '../support/socks-client.ts';
 import { users } from './policy.ts';
-import { type Stage, workloads } from './stage.ts';
+import { type Stage, sourceAddress, workloads } from './stage.ts';
 
 export interface Scene {
   title: string;
@@ -50,8 +50,13 @@ async function readNews(stage: Stage): Promise<string[]> {
   const client = await stage.viaProxy(workloads.web);
   const response = await get(client, `http://news.example:${stage.ports.http}/today`);
   assert.equal(response.status, 200);
-  assert.equal(JSON.parse(response.body.toString()).url, '/today');
-  return [`HTTP/1.1 ${response.status} ${response.reason}, ${response.body.length} bytes`];
+  const seen = JSON.parse(response.body.toString());
+  assert.equal(seen.url, '/today');
+  assert.equal(seen.peer.address, sourceAddress);
+  const length = `${response.body.length} bytes`;
+  return [
+    `HTTP/1.1 ${response.status} ${response.reason}, ${length}; the origin saw it come from ${sourceAddress}`,
+  ];
 }
 
 async function deniedByName(stage: Stage): Promise<string[]> {

@@ -17,6 +17,9 @@ export type Stage = Awaited<ReturnType<typeof buildStage>>;
 /** The workloads of the demo: another loopback address is another client. */
 export const workloads = { billing: '127.1.0.10', web: '127.2.0.10', operator: '127.9.0.10' };
 
+/** Where all connections of the gateway leave from: what an origin may put on its own allow list. */
+export const sourceAddress = '127.0.0.50';
+
 async function startOrigins(scope: Lifetime) {
   const authority = scope.own(await makeAuthority());
   const leaf = await authority.issue('api.payments.example');
@@ -44,9 +47,9 @@ export async function buildStage() {
   try {
     const { ca, ports } = await startOrigins(scope);
     const policies = policyText(ports);
-    const gateway = scope.own(
-      await startGateway({ policies, users: await htpasswd(users), dns: await startNames(scope) }),
-    );
+    const config = { egress: { sourceAddresses: [sourceAddress] } };
+    const options = { policies, config, users: await htpasswd(users), dns: await startNames(scope) };
+    const gateway = scope.own(await startGateway(options));
     const client = async (from: string, port: number) => scope.own(await openRaw({ port, from }));
     return {
       ca,

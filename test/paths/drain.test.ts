@@ -169,7 +169,7 @@ test('a response that is over at the gateway and not yet at a slow client is not
   await new Promise(resolve => setTimeout(resolve, 300));
   for (const [i, client] of clients.entries()) {
     client.socket.resume();
-    t.is((await readResponse(client)).body.length, sizes[i]);
+    t.is((await readResponse(client)).body.length, sizes[i]!);
     await client.close();
   }
   t.deepEqual(await within(gateway.exited, 'the gateway to exit', gateway.stderr), { code: 0, signal: null });
