@@ -54,11 +54,11 @@ export function ipv4(word: number): IpAddress {
 }
 
 /** The IPv6 address of four unsigned 32-bit words, most significant first. */
-export function ipv6(word0: number, word1: number, word2: number, word3: number): IpAddress {
+function ipv6(word0: number, word1: number, word2: number, word3: number): IpAddress {
   return { family: 6, text: formatIpv6(word0, word1, word2, word3), word0, word1, word2, word3 };
 }
 
-export function isSameAddress(one: IpAddress, other: IpAddress): boolean {
+function isSameAddress(one: IpAddress, other: IpAddress): boolean {
   return one.family === other.family && compareAddresses(one, other) === 0;
 }
 

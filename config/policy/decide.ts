@@ -4,6 +4,8 @@
 // A name is decided twice: `decideByName` before DNS, so that a name no rule could allow never causes a query,
 // and `decideByAddress` for each address it resolves to. An address literal is decided by address alone.
 // A policy in Audit mode changes no verdict: what it would have denied is told beside the allow.
+//
+// Nothing is allocated on the way to an allow, so loops are counted: iterators are objects.
 
 import type { IpAddress } from './address.ts';
 import type { CompiledPolicy } from './compile.ts';
@@ -13,10 +15,10 @@ import { embeddedIpv4 } from './embedded-ipv4.ts';
 import type { GuardHit } from './guard.ts';
 import { plainAscii, quote } from './quote.ts';
 import { type CompiledRule, type Hindrance, portCode, type RuleIndex, Search } from './rule-index.ts';
+import type { ClientView } from './subject.ts';
 
 const longestReason = 300;
 const noAddresses: readonly IpAddress[] = Object.freeze([]);
-const families = [4, 6] as const;
 
 // One search object serves every decision: decisions are synchronous, and none starts inside another.
 const search = new Search();
@@ -26,32 +28,25 @@ export function decideByName(policy: CompiledPolicy, question: Question): Decisi
   prepare(question, null, null, false);
   // A server name that does not fit is told by address, where the reason can name it.
   search.sni = undefined;
-  const isAlive = { 4: true, 6: true };
-  let denial: Decision | null = null;
-  for (const indexes of policy.subjects.viewOf(question.client)) {
-    if (indexes.length === 0) continue;
-    for (const family of families) {
-      if (!isAlive[family]) continue;
-      const outcome = nameOutcome(indexes, family);
-      if (outcome === 'resolve') return 'resolve';
-      if (outcome === 'next') continue;
-      isAlive[family] = false;
-      denial = outcome;
-    }
-  }
-  if (!isAlive[4] && !isAlive[6]) return denial!;
+  const view = policy.subjects.viewOf(question.client);
+  const ipv4 = familyOutcome(view, 4);
+  if (ipv4 === 'resolve') return 'resolve';
+  const ipv6 = familyOutcome(view, 6);
+  if (ipv6 === 'resolve') return 'resolve';
+  if (ipv4 !== 'next' && ipv6 !== 'next') return ipv6;
   return policy.defaultDecision.verdict === 'allow' ? 'resolve' : policy.defaultDecision;
 }
 
 /**
- * For a name without addresses: what policy says of it by name alone. A client that no rule lets go there learns of the
- * denial, not whether the name exists.
+ * For a name without addresses: what policy says of it by name alone. A client that no rule lets go there learns of
+ * the denial, not whether the name exists.
  */
 export function decideUnresolved(policy: CompiledPolicy, question: Question): Decision {
   prepare(question, null, null, false);
-  for (const indexes of policy.subjects.viewOf(question.client)) {
-    search.reset();
-    for (const index of indexes) index.search(search);
+  search.sni = undefined;
+  const view = policy.subjects.viewOf(question.client);
+  for (let at = 0; at < view.length; at++) {
+    searchTier(view[at]!);
     if (search.best !== null && search.best.action !== 'Pass') return search.best.decision();
   }
   return policy.defaultDecision;
@@ -92,10 +87,18 @@ function comparableName(sni: string): string | null {
   return typeof name === 'string' ? name : null;
 }
 
-/** What one tier says of every address of a family: some may be allowed, all are denied, or some go on. */
-function nameOutcome(indexes: readonly RuleIndex[], family: 4 | 6): 'resolve' | 'next' | Decision {
+/** What the tiers say of every address of a family: some may be allowed, all are denied, or some reach the default. */
+function familyOutcome(view: ClientView, family: 4 | 6): 'resolve' | 'next' | Decision {
+  for (let at = 0; at < view.length; at++) {
+    const outcome = tierOutcome(view[at]!, family);
+    if (outcome !== 'next') return outcome;
+  }
+  return 'next';
+}
+
+function tierOutcome(indexes: readonly RuleIndex[], family: 4 | 6): 'resolve' | 'next' | Decision {
   search.reset();
-  for (const index of indexes) index.searchWhole(search, family);
+  for (let at = 0; at < indexes.length; at++) indexes[at]!.searchWhole(search, family);
   const whole = search.best;
   const order = whole === null ? Infinity : whole.order;
   if (whole?.action === 'Allow' || hasPartial(indexes, family, 'Allow', order)) return 'resolve';
@@ -109,7 +112,10 @@ function hasPartial(
   action: 'Allow' | 'Pass',
   order: number,
 ): boolean {
-  return indexes.some(index => index.hasPartial(search, family, action, order));
+  for (let at = 0; at < indexes.length; at++) {
+    if (indexes[at]!.hasPartial(search, family, action, order)) return true;
+  }
+  return false;
 }
 
 /** The first match through the tiers. An Allow that something hinders does not match, and is remembered. */
@@ -122,9 +128,9 @@ function evaluate(
 ): Decision {
   prepare(question, address, hit, withAudit);
   let hindered: Hindered | null = null;
-  for (const indexes of policy.subjects.viewOf(question.client)) {
-    search.reset();
-    for (const index of indexes) index.search(search);
+  const view = policy.subjects.viewOf(question.client);
+  for (let at = 0; at < view.length; at++) {
+    searchTier(view[at]!);
     const { best } = search;
     hindered ??= hinderedBefore(best);
     if (best === null || best.action === 'Pass') continue;
@@ -134,6 +140,11 @@ function evaluate(
   }
   if (hindered !== null) return hinderedDenial(policy, question, address, hit, hindered);
   return hit === null ? policy.defaultDecision : guardDenial(policy, address, hit, null);
+}
+
+function searchTier(indexes: readonly RuleIndex[]): void {
+  search.reset();
+  for (let at = 0; at < indexes.length; at++) indexes[at]!.search(search);
 }
 
 interface Hindered {

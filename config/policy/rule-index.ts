@@ -1,5 +1,6 @@
 // Rules of one tier and one subject, indexed by destination: names and suffixes by hash, blocks by longest
-// prefix. A search visits only rules whose host or block applies, and allocates nothing.
+// prefix. A search visits only rules whose host or block applies, and allocates nothing (so it counts its loops:
+// iterators are objects).
 // It knows neither tiers nor subjects; decide.ts puts those together.
 
 import { type Cidr, cidrContains, type IpAddress } from './address.ts';
@@ -8,6 +9,7 @@ import { hostPatternMatches } from './host-pattern.ts';
 import { conditionAllows, conditionDenies, type HttpCondition } from './http-condition.ts';
 import type { Peer, PolicyTier, PortRange, RuleAction, SniMode } from './policy-model.ts';
 import { noNode, type PrefixTable, prefixTable } from './prefix-table.ts';
+import { SuffixCursor, SuffixTable } from './suffix-table.ts';
 
 /** A rule ready for searching. */
 export interface CompiledRule {
@@ -94,7 +96,8 @@ export class Search {
   /** Visits targets in order, up to the first that matches or comes after one already found. */
   visit(targets: readonly Target[] | undefined): void {
     if (targets === undefined) return;
-    for (const target of targets) {
+    for (let at = 0; at < targets.length; at++) {
+      const target = targets[at]!;
       const { rule } = target;
       if (this.best !== null && rule.order >= this.best.order) return;
       if (!this.applies(rule) || isExcepted(target, this.address)) continue;
@@ -107,7 +110,8 @@ export class Search {
   /** Visits Deny targets alone: of what an address holds, or of the server name. */
   visitDenials(targets: readonly Target[] | undefined, address: IpAddress | null): void {
     if (targets === undefined) return;
-    for (const target of targets) {
+    for (let at = 0; at < targets.length; at++) {
+      const target = targets[at]!;
       const { rule } = target;
       if (this.best !== null && rule.order >= this.best.order) return;
       if (rule.action !== 'Deny' || !this.applies(rule) || isExcepted(target, address)) continue;
@@ -177,11 +181,12 @@ interface PartialMatch {
   readonly family: 4 | 6;
 }
 
+// One cursor serves every lookup: a lookup is synchronous, and none starts inside another.
+const cursor = new SuffixCursor();
+
 export class RuleIndex {
   readonly #exact = new Map<string, Target[]>();
-  readonly #suffix = new Map<string, Target[]>();
-  /** Label counts of the suffixes, so that only suffixes of these lengths are looked up. */
-  readonly #suffixLabels = new Set<number>();
+  readonly #suffix = new SuffixTable<Target>();
   /** `host: "*"`: every name, no address literal. */
   readonly #everyName: Target[] = [];
   /** Rules without `to`. */
@@ -205,6 +210,7 @@ export class RuleIndex {
     }
     this.#blocks = prefixTable(blocks);
     this.#partials = [...partials.values()];
+    this.#suffix.seal();
   }
 
   /** Finds the first rule for the search's address, and its names if it has any. */
@@ -221,10 +227,13 @@ export class RuleIndex {
     for (let node = blocks.find(address); node !== noNode; node = blocks.parentOf(node)) {
       search.visit(blocks.itemsOf(node));
     }
-    for (const embedded of search.embedded) {
-      for (let node = blocks.find(embedded); node !== noNode; node = blocks.parentOf(node)) {
-        search.visitDenials(blocks.itemsOf(node), embedded);
-      }
+    for (let at = 0; at < search.embedded.length; at++) this.#searchEmbedded(search, search.embedded[at]!);
+  }
+
+  #searchEmbedded(search: Search, embedded: IpAddress): void {
+    const blocks = this.#blocks;
+    for (let node = blocks.find(embedded); node !== noNode; node = blocks.parentOf(node)) {
+      search.visitDenials(blocks.itemsOf(node), embedded);
     }
   }
 
@@ -237,7 +246,8 @@ export class RuleIndex {
 
   /** Whether a rule of this action, before `order`, matches some address of this family. */
   hasPartial(search: Search, family: 4 | 6, action: RuleAction, order: number): boolean {
-    for (const { rule, family: its } of this.#partials) {
+    for (let at = 0; at < this.#partials.length; at++) {
+      const { rule, family: its } = this.#partials[at]!;
       if (its === family && rule.action === action && rule.order < order && search.applies(rule)) return true;
     }
     return false;
@@ -246,11 +256,10 @@ export class RuleIndex {
   #searchName(search: Search, host: string): void {
     search.visit(this.#everyName);
     search.visit(this.#exact.get(host));
-    if (this.#suffix.size === 0) return;
-    let labels = countLabels(host);
-    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
-      labels -= 1;
-      if (this.#suffixLabels.has(labels)) search.visit(this.#suffix.get(host.slice(dot + 1)));
+    if (this.#suffix.isEmpty) return;
+    cursor.startAt(host);
+    for (let found = this.#suffix.next(host, cursor); found; found = this.#suffix.next(host, cursor)) {
+      search.visit(found);
     }
   }
 
@@ -260,9 +269,10 @@ export class RuleIndex {
    */
   #searchServerName(search: Search, sni: string): void {
     search.visitDenials(this.#exact.get(sni), null);
-    if (this.#suffix.size === 0) return;
-    for (let dot = sni.indexOf('.'); dot >= 0; dot = sni.indexOf('.', dot + 1)) {
-      search.visitDenials(this.#suffix.get(sni.slice(dot + 1)), null);
+    if (this.#suffix.isEmpty) return;
+    cursor.startAt(sni);
+    for (let found = this.#suffix.next(sni, cursor); found; found = this.#suffix.next(sni, cursor)) {
+      search.visitDenials(found, null);
     }
   }
 
@@ -270,10 +280,7 @@ export class RuleIndex {
     const target: Target = { rule, prefix: -1, except: [] };
     if (pattern.kind === 'any') this.#everyName.push(target);
     else if (pattern.kind === 'exact') append(this.#exact, pattern.name, target);
-    else {
-      append(this.#suffix, pattern.name, target);
-      this.#suffixLabels.add(countLabels(pattern.name));
-    }
+    else this.#suffix.add(pattern.name, target);
   }
 
   #addBlock(
@@ -296,10 +303,4 @@ function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
   else list.push(value);
-}
-
-function countLabels(name: string): number {
-  let count = 1;
-  for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) count += 1;
-  return count;
 }

@@ -16,7 +16,7 @@ import { parseAuthority } from '../../../config/policy/destination.ts';
 import { policyKinds } from '../../../config/policy/schema.ts';
 
 /** The documents of a YAML text, validated by the schemas of their kinds. */
-export function documentsOf(yaml: string, file = 'policy.yaml'): SourcedDocument[] {
+function documentsOf(yaml: string, file = 'policy.yaml'): SourcedDocument[] {
   const lines = new LineCounter();
   return parseAllDocuments(yaml, { lineCounter: lines }).flatMap(document => {
     if (document.errors.length > 0) throw document.errors[0]!;

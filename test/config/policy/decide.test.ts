@@ -3,7 +3,7 @@
 import test from 'ava';
 import { parseAddress } from '../../../config/policy/address.ts';
 import { clientCidrOf } from '../../../config/policy/compile.ts';
-import { decideByName } from '../../../config/policy/decide.ts';
+import { decideByName, decideUnresolved } from '../../../config/policy/decide.ts';
 import { type Asked, clusterPolicy, decideWhole, policyOf, questionOf, summary } from './compile-yaml.ts';
 
 type Case = [authority: string, resolved: string | undefined, expected: string, asked?: Asked];
@@ -194,6 +194,21 @@ test('a name that no rule could allow is denied before DNS, with the rule that d
     const decision = decideByName(policy, questionOf(authority));
     t.is(decision === 'resolve' ? decision : summary(decision), expected, authority);
   }
+});
+
+test('a name without addresses is judged by name alone', t => {
+  const policy = policyOf(
+    clusterPolicy(
+      'a',
+      '',
+      '{name: no, action: Deny, to: [{host: bad.com}]}',
+      '{name: some, action: Allow, to: [{cidr: 8.8.8.0/24}]}',
+      '{name: x, action: Allow, to: [{host: "*.com"}]}',
+    ),
+  );
+  t.is(summary(decideUnresolved(policy, questionOf('good.com:1'))), allowed);
+  t.is(summary(decideUnresolved(policy, questionOf('bad.com:1'))), 'deny Admin ClusterEgressPolicy/a no');
+  t.is(summary(decideUnresolved(policy, questionOf('good.net:1'))), byDefault);
 });
 
 test('Audit neither opens nor closes, and tells what it would have denied', t => {
