@@ -86,8 +86,6 @@ const ofThisHost = () => Object.values(networkInterfaces()).flatMap(list => list
 export function ownEndpoints(endpoints: readonly Endpoint[]): { addresses: Cidr[]; ports: number[] } {
   const onAll = endpoints.some(({ address }) => everywhere.includes(address));
   const addresses = new Set(endpoints.map(({ address }) => address));
-  // Connecting to an unspecified address reaches this host.
-  for (const address of everywhere) addresses.add(address);
   if (onAll) for (const { address } of ofThisHost()) addresses.add(address.split('%')[0]!);
   const cidrs = [...addresses].filter(address => parseAddress(address)).map(single);
   return {
