@@ -3,13 +3,13 @@
 
 import test from 'ava';
 import { basic, connect, field, get, type Response } from '../support/http-client.ts';
-import { type Closable, fileLifetime } from '../support/lifetime.ts';
+import { type Closable, during, fileLifetime } from '../support/lifetime.ts';
 import { clusterPolicy, htpasswd } from '../support/policies.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
 import { socksConnect } from '../support/socks-client.ts';
-import { blackHole, type Origin, refusingPort, tcpOrigin } from '../support/tcp-origins.ts';
+import { blackHole, echoOrigin, type Origin, refusingPort, tcpOrigin } from '../support/tcp-origins.ts';
 
 const scope = fileLifetime(test);
 
@@ -282,6 +282,25 @@ for (const each of cases) {
 
 test.after('nothing that was refused was dialled', t => {
   t.is(mustNotBeDialled.peers.length, 0);
+});
+
+for (const [what, host] of [
+  ['by the unspecified address', '0.0.0.0'],
+  ['by the unspecified IPv6 address', '[::]'],
+  ['by its mapped address', '[::ffff:127.0.0.1]'],
+  ['by a name', 'localhost'],
+] as const) {
+  test(`the gateway itself ${what}`, async t => {
+    const client = await connectRaw(t, { port: on.gateway.proxy });
+    t.is((await connect(client, `${host}:${on.gateway.socks}`)).status, 403);
+    t.is((await recordOf(on.gateway, client)).decision?.verdict, 'deny');
+  });
+}
+
+test('another loopback address with a port of the gateway is not the gateway', async t => {
+  const origin = during(t, await echoOrigin('127.0.0.77', on.gateway.socks));
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  t.is((await connect(client, origin.authority)).status, 200);
 });
 
 test('the rcode of a failed look-up is in Proxy-Status (RFC 9209, section 2.3.2)', async t => {

@@ -2,9 +2,7 @@
 // Other upgrades are answered as if they had not been asked for (RFC 9110, section 7.8).
 
 import { once } from 'node:events';
-import net from 'node:net';
 import test from 'ava';
-import WebSocket from 'ws';
 import { field, get, readHead, requestHead } from '../support/http-client.ts';
 import { httpOrigin, rawHttpOrigin, webSocketOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
@@ -14,6 +12,7 @@ import { connectRaw } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
 import type { Origin } from '../support/tcp-origins.ts';
+import { webSocketThrough } from '../support/web-socket-client.ts';
 
 const on = serving(test, () => ({
   policies: [
@@ -24,22 +23,9 @@ const on = serving(test, () => ({
   ],
 }));
 
-/** A WebSocket whose handshake goes to the proxy in absolute form. */
-function webSocketThrough(port: number, origin: Origin): WebSocket {
-  return new WebSocket(`ws://${origin.authority}/chat`, {
-    createConnection: () => net.connect(port, '127.0.0.1'),
-    finishRequest(request) {
-      request.path = `http://${origin.authority}/chat?secret=1`;
-      request.end();
-    },
-  } as WebSocket.ClientOptions);
-}
-
 test('messages both ways, small and large, text and binary', async t => {
   const origin = during(t, await webSocketOrigin());
-  const socket = webSocketThrough(on.gateway.proxy, origin);
-  t.teardown(() => socket.terminate());
-  await once(socket, 'open');
+  const socket = await webSocketThrough(t, on.gateway.proxy, `ws://${origin.authority}/chat?secret=1`);
   const bytes = payload(1_000_000);
   socket.send('hello');
   t.is(String((await once(socket, 'message'))[0]), 'hello');
