@@ -115,6 +115,9 @@ export const limitsSchema = z
     responseHeadTimeout: duration('60s', 100, 3_600_000).describe(
       'request sent to response head received, plain HTTP; later is answered 504',
     ),
+    helloTimeout: duration('10s', 100, 300_000).describe(
+      'first byte of a TLS ClientHello in a tunnel to its last; later the tunnel is decided as one without a server name',
+    ),
     idleTimeout: duration('15m', 100, 604_800_000).describe(
       'a tunnel or body without a byte in either direction',
     ),

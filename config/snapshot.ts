@@ -44,6 +44,7 @@ export function buildSnapshot(input: SnapshotInput): { snapshot: Snapshot; probl
     defaultAction: config.defaults.action,
     onForbiddenAnswer: config.guard.onForbiddenAnswer,
     generation,
+    readsServerNames: true,
   });
   const sourceAddresses = config.egress.sourceAddresses.map(text => parseAddress(text)!);
   return {

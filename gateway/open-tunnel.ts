@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { type AdmissionRequest, admit } from './admission/admit.ts';
+import { judgeHello } from './admission/server-name.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import type { Gateway } from './gateway.ts';
@@ -36,7 +37,7 @@ export async function openTunnel(
     );
     client.write(replies.established(dialled));
     session.stage = 'relay';
-    await relay(client, socket, session, limits.idleTimeout);
+    await relay(client, socket, session, { ...limits, judgeHello: hello => judgeHello(session, hello) });
   } catch (error) {
     refuse(client, replies.refused(session.fail(error)));
   }

@@ -1,9 +1,10 @@
-// Who the client is, from what it showed: user and password first, else the client CIDR its address falls in.
+// Who the client is, from what it showed: user and password first, else the workload that has its address, else the
+// client CIDR that address falls in.
 // It decides nothing about destinations. Threat: a guessed password; each wrong one is refused and recorded, never
 // treated as "no credentials".
 
 import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
-import { clientCidrOf } from '../../config/policy/compile.ts';
+import { clientCidrOf, workloadOf } from '../../config/policy/compile.ts';
 import type { PolicyClient } from '../../config/policy/decision.ts';
 import { Failure } from '../session/failure.ts';
 import type { Session } from '../session/session.ts';
@@ -33,7 +34,8 @@ export async function identify(
   else if (credentialsRequired(session))
     throw new Failure('authentication-required', 'this listener asks for a user and password');
   else identifyByAddress(session, address);
-  return { address, user: credentials?.user ?? null, workload: null };
+  const workload = address && workloadOf(session.snapshot.policy, address);
+  return { address, user: credentials?.user ?? null, workload };
 }
 
 async function proveUser(
@@ -48,6 +50,10 @@ async function proveUser(
 }
 
 function identifyByAddress(session: Session, address: IpAddress | null): void {
-  const cidr = address && clientCidrOf(session.snapshot.policy, address);
-  if (cidr) session.identity = { source: 'cidr', name: cidr };
+  if (address === null) return;
+  const { policy } = session.snapshot;
+  const workload = workloadOf(policy, address);
+  const cidr = clientCidrOf(policy, address);
+  if (workload) session.identity = { source: 'workload', name: `${workload.namespace}/${workload.pod}` };
+  else if (cidr) session.identity = { source: 'cidr', name: cidr };
 }

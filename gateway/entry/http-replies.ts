@@ -29,6 +29,7 @@ const replies: Record<FailureKind, HttpReply> = {
   'authentication-busy': own(503),
   'denied-by-name': { status: 403, error: 'http_request_denied' },
   'denied-by-address': { status: 403, error: 'destination_ip_prohibited' },
+  'denied-by-server-name': { status: 403, error: 'http_request_denied' },
   'policy-changed': { status: 403, error: 'http_request_denied' },
   'client-limit': { status: 429, error: 'connection_limit_reached' },
   'session-limit': { status: 503, error: 'connection_limit_reached' },

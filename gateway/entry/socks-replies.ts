@@ -29,6 +29,7 @@ const codes: Record<FailureKind, number> = {
   'authentication-busy': general,
   'denied-by-name': notAllowed,
   'denied-by-address': notAllowed,
+  'denied-by-server-name': notAllowed,
   'policy-changed': notAllowed,
   'client-limit': general,
   'session-limit': general,

@@ -19,6 +19,7 @@ export type FailureKind =
   // what policy says
   | 'denied-by-name'
   | 'denied-by-address'
+  | 'denied-by-server-name'
   | 'policy-changed'
   // what the gateway can take
   | 'client-limit'

@@ -26,8 +26,8 @@ export type CloseReason =
 
 /** How the identity of a client was found, in DESIGN's order of trust. */
 export interface Identity {
-  source: 'user' | 'cidr' | 'none';
-  /** User name, or the most specific client CIDR that a policy names; null for `none`. */
+  source: 'user' | 'workload' | 'cidr' | 'none';
+  /** User name, `namespace/pod`, or the most specific client CIDR that a policy names; null for `none`. */
   name: string | null;
 }
 
@@ -72,6 +72,10 @@ export class Session {
   dialled: Dialled | null = null;
   http: { method: string; path?: string; status?: number } | null = null;
   socksReply: number | null = null;
+  /** What the client's first bytes in a tunnel were; null before they came. */
+  tls: { hello: 'tls' | 'other' | 'unreadable'; sni: string | null; ech: boolean } | null = null;
+  /** Whether the destination spoke before the client did. */
+  serverFirst = false;
   bytesUp = 0;
   bytesDown = 0;
   resolveMs: number | null = null;
@@ -113,7 +117,9 @@ export class Session {
 
   /** The first byte from the destination; later calls say nothing. */
   sawFirstByte(): void {
-    this.firstByteMs ??= this.elapsedMs();
+    if (this.firstByteMs !== null) return;
+    this.firstByteMs = this.elapsedMs();
+    this.serverFirst = this.tls === null;
   }
 
   /** Notes why the session ends. The first reason stands: what follows is its consequence. */
