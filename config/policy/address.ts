@@ -54,7 +54,7 @@ export function ipv4(word: number): IpAddress {
 }
 
 /** The IPv6 address of four unsigned 32-bit words, most significant first. */
-function ipv6(word0: number, word1: number, word2: number, word3: number): IpAddress {
+export function ipv6(word0: number, word1: number, word2: number, word3: number): IpAddress {
   return { family: 6, text: formatIpv6(word0, word1, word2, word3), word0, word1, word2, word3 };
 }
 

@@ -8,8 +8,9 @@ import type { Decision, Question } from './decision.ts';
 import { hostPatternMatches } from './host-pattern.ts';
 import { conditionAllows, conditionDenies, type HttpCondition } from './http-condition.ts';
 import type { Peer, PolicyTier, PortRange, RuleAction, SniMode } from './policy-model.ts';
-import { noNode, type PrefixTable, prefixTable } from './prefix-table.ts';
+import { noNode, type PrefixTable, prefixTable, prefixTableInTurns } from './prefix-table.ts';
 import { SuffixCursor, SuffixTable } from './suffix-table.ts';
+import { eachInTurns, type Turns } from './turns.ts';
 
 /** A rule ready for searching. */
 export interface CompiledRule {
@@ -181,6 +182,9 @@ interface PartialMatch {
   readonly family: 4 | 6;
 }
 
+const noBlocks = prefixTable<Target>([]);
+const noExceptions: readonly Cidr[] = Object.freeze([]);
+
 // One cursor serves every lookup: a lookup is synchronous, and none starts inside another.
 const cursor = new SuffixCursor();
 
@@ -193,24 +197,18 @@ export class RuleIndex {
   readonly #everything: Target[] = [];
   /** Blocks of prefix 0 without exceptions: every address of the family. */
   readonly #everyAddress: Record<4 | 6, Target[]> = { 4: [], 6: [] };
-  readonly #partials: PartialMatch[];
-  readonly #blocks: PrefixTable<Target>;
+  readonly #partials: PartialMatch[] = [];
+  #blocks: PrefixTable<Target> = noBlocks;
 
   /** Rules come in ascending order. */
-  constructor(rules: Iterable<CompiledRule>) {
+  static *build(rules: Iterable<CompiledRule>): Turns<RuleIndex> {
+    const index = new RuleIndex();
     const blocks: [Cidr, Target][] = [];
-    const partials = new Map<string, PartialMatch>();
-    for (const rule of rules) {
-      const { to } = rule;
-      if (to === null) this.#everything.push({ rule, prefix: -1, except: [] });
-      for (const peer of to ?? []) {
-        if (peer.kind === 'host') this.#addHost(rule, peer);
-        else blocks.push(this.#addBlock(rule, peer, partials));
-      }
-    }
-    this.#blocks = prefixTable(blocks);
-    this.#partials = [...partials.values()];
-    this.#suffix.seal();
+    const partialKeys = new Set<string>();
+    yield* eachInTurns(rules, rule => index.#add(rule, blocks, partialKeys));
+    index.#blocks = yield* prefixTableInTurns(blocks);
+    index.#suffix.seal();
+    return index;
   }
 
   /** Finds the first rule for the search's address, and its names if it has any. */
@@ -276,8 +274,16 @@ export class RuleIndex {
     }
   }
 
+  #add(rule: CompiledRule, blocks: [Cidr, Target][], partialKeys: Set<string>): void {
+    if (rule.to === null) this.#everything.push({ rule, prefix: -1, except: noExceptions });
+    for (const peer of rule.to ?? []) {
+      if (peer.kind === 'host') this.#addHost(rule, peer);
+      else blocks.push(this.#addBlock(rule, peer, partialKeys));
+    }
+  }
+
   #addHost(rule: CompiledRule, { pattern }: Peer & { kind: 'host' }): void {
-    const target: Target = { rule, prefix: -1, except: [] };
+    const target: Target = { rule, prefix: -1, except: noExceptions };
     if (pattern.kind === 'any') this.#everyName.push(target);
     else if (pattern.kind === 'exact') append(this.#exact, pattern.name, target);
     else this.#suffix.add(pattern.name, target);
@@ -286,16 +292,22 @@ export class RuleIndex {
   #addBlock(
     rule: CompiledRule,
     { cidr, except }: Peer & { kind: 'cidr' },
-    partials: Map<string, PartialMatch>,
+    partialKeys: Set<string>,
   ): [Cidr, Target] {
     const target: Target = { rule, prefix: cidr.prefix, except };
     const { family } = cidr.base;
     if (cidr.prefix === 0 && except.length === 0) this.#everyAddress[family].push(target);
+    if (rule.action !== 'Deny') this.#addPartial(rule, family, partialKeys);
+    return [cidr, target];
+  }
+
+  /** The first of its like stands for all: the rest come later in order and apply no sooner. */
+  #addPartial(rule: CompiledRule, family: 4 | 6, known: Set<string>): void {
     const { action, ports, expiresAtMs, audit, http } = rule;
     const key = `${action} ${family} ${ports.join()} ${expiresAtMs} ${audit} ${http && JSON.stringify(http)}`;
-    // The first of its like stands for all: the rest come later in order and apply no sooner.
-    if (rule.action !== 'Deny' && !partials.has(key)) partials.set(key, { rule, family });
-    return [cidr, target];
+    if (known.has(key)) return;
+    known.add(key);
+    this.#partials.push({ rule, family });
   }
 }
 

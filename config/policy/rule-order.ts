@@ -13,6 +13,7 @@ import {
 import { plainAscii } from './quote.ts';
 import { type CompiledRule, portCodes } from './rule-index.ts';
 import { tierOrder } from './subject.ts';
+import { eachInTurns, sortInTurns, type Turns } from './turns.ts';
 
 export interface PlacedRule {
   /** Whose rule it is; the same object for all rules of a policy. */
@@ -21,36 +22,38 @@ export interface PlacedRule {
 }
 
 /** The rules of all policies in the order of evaluation: tier by tier, and within a tier by `order`. */
-export function orderRules(models: readonly PolicyModel[], generation: number): readonly PlacedRule[] {
-  return Object.freeze(
-    tierOrder.flatMap(tier =>
-      orderTier(
-        models.filter(model => model.tier === tier),
-        generation,
-      ),
-    ),
-  );
+export function* orderRules(
+  models: readonly PolicyModel[],
+  generation: number,
+): Turns<readonly PlacedRule[]> {
+  const placed: PlacedRule[] = [];
+  for (const tier of tierOrder) {
+    const ofTier = models.filter(model => model.tier === tier);
+    let order = 0;
+    yield* eachInTurns(yield* rulesInOrder(ofTier), ({ model, rule }) => {
+      placed.push({ subject: model.subject, rule: new Rule(model, rule, order++, generation) });
+    });
+  }
+  return Object.freeze(placed);
+}
+
+interface WrittenRule {
+  readonly model: PolicyModel;
+  readonly rule: RuleModel;
 }
 
 /**
  * The rules of one tier in the order they are tried. Admin and Baseline: by priority, then name, then place.
  * Namespace: any Deny before any Allow, and last, for those a policy isolates, the denial of all else.
  */
-function orderTier(models: readonly PolicyModel[], generation: number): PlacedRule[] {
-  const sorted = [...models].sort(byPriority);
+function* rulesInOrder(models: readonly PolicyModel[]): Turns<WrittenRule[]> {
+  const sorted = yield* sortInTurns(models, byPriority);
   const written = sorted.flatMap(model => model.rules.map(rule => ({ model, rule })));
-  const isNamespace = models[0]?.tier === 'Namespace';
-  const ordered = isNamespace
-    ? [
-        ...written.filter(({ rule }) => rule.action === 'Deny'),
-        ...written.filter(({ rule }) => rule.action === 'Allow'),
-      ]
-    : written;
+  if (models[0]?.tier !== 'Namespace') return written;
   const isolations = sorted.filter(model => model.isolates).map(model => ({ model, rule: isolation(model) }));
-  return [...ordered, ...isolations].map(({ model, rule }, order) => ({
-    subject: model.subject,
-    rule: new Rule(model, rule, order, generation),
-  }));
+  const denials = written.filter(({ rule }) => rule.action === 'Deny');
+  const allows = written.filter(({ rule }) => rule.action === 'Allow');
+  return [...denials, ...allows, ...isolations];
 }
 
 function byPriority(one: PolicyModel, other: PolicyModel): number {

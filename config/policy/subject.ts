@@ -7,8 +7,9 @@ import type { PolicyClient, Workload } from './decision.ts';
 import { withoutMapping } from './embedded-ipv4.ts';
 import { selectorMatches } from './label-selector.ts';
 import type { PolicyTier, Subject } from './policy-model.ts';
-import { noNode, prefixTable } from './prefix-table.ts';
+import { noNode, prefixTable, prefixTableInTurns } from './prefix-table.ts';
 import type { RuleIndex } from './rule-index.ts';
+import { eachInTurns, type Turns } from './turns.ts';
 
 /** The rule indexes that apply to a client, tier by tier in the order of evaluation. */
 export type ClientView = readonly (readonly RuleIndex[])[];
@@ -29,20 +30,16 @@ export class SubjectTable {
   readonly #byUser = new Map<string, SubjectRules[]>();
   readonly #byNamespace = new Map<string, SubjectRules[]>();
   readonly #anyNamespace: SubjectRules[] = [];
-  readonly #byCidr;
-  #anonymous = new Map<string, ClientView>();
-  #byWorkload = new WeakMap<Workload, Map<string, ClientView>>();
+  #byCidr = prefixTable<SubjectRules>([]);
+  readonly #anonymous = new Map<string, ClientView>();
+  readonly #byWorkload = new WeakMap<Workload, Map<string, ClientView>>();
 
-  constructor(all: readonly SubjectRules[]) {
+  static *build(all: readonly SubjectRules[]): Turns<SubjectTable> {
+    const table = new SubjectTable();
     const blocks: [Cidr, SubjectRules][] = [];
-    for (const entry of all) {
-      const { subject } = entry;
-      if (subject.kind === 'everyone') this.#everyone.push(entry);
-      else if (subject.kind === 'workloads') this.#addWorkloads(entry, subject.namespace);
-      else if (subject.cidrs !== null) for (const cidr of subject.cidrs) blocks.push([cidr, entry]);
-      else for (const user of subject.users ?? []) appendTo(this.#byUser, user, entry);
-    }
-    this.#byCidr = prefixTable(blocks);
+    yield* eachInTurns(all, entry => table.#add(entry, blocks));
+    table.#byCidr = yield* prefixTableInTurns(blocks);
+    return table;
   }
 
   /** The view of a client, remembered by its address, user and workload. */
@@ -62,6 +59,14 @@ export class SubjectTable {
   clientCidrOf(address: IpAddress): string | null {
     const node = this.#byCidr.find(withoutMapping(address));
     return node === noNode ? null : this.#byCidr.cidrOf(node).text;
+  }
+
+  #add(entry: SubjectRules, blocks: [Cidr, SubjectRules][]): void {
+    const { subject } = entry;
+    if (subject.kind === 'everyone') this.#everyone.push(entry);
+    else if (subject.kind === 'workloads') this.#addWorkloads(entry, subject.namespace);
+    else if (subject.cidrs !== null) for (const cidr of subject.cidrs) blocks.push([cidr, entry]);
+    else for (const user of subject.users ?? []) appendTo(this.#byUser, user, entry);
   }
 
   #addWorkloads(entry: SubjectRules, namespace: string | null): void {

@@ -13,6 +13,7 @@ import type {
   SetReference,
 } from './schema-egress.ts';
 import type { Path, Translation } from './translation.ts';
+import { eachInTurns, type Turns } from './turns.ts';
 
 /** The destination sets of all documents, and which of them some rule names. */
 export class DestinationSets {
@@ -54,11 +55,11 @@ function setKey(kind: string, namespace: string | null, name: string): string {
   return `${kind}/${namespace ?? ''}/${name}`;
 }
 
-export function translateClusterEgressPolicy(
+export function* translateClusterEgressPolicy(
   { metadata, spec }: ClusterEgressPolicy,
   translation: Translation,
   sets: DestinationSets,
-): PolicyModel {
+): Turns<PolicyModel> {
   return {
     tier: spec.tier,
     label: `ClusterEgressPolicy/${metadata.name}`,
@@ -68,16 +69,16 @@ export function translateClusterEgressPolicy(
     expiresAtMs: spec.expiresAt ?? Infinity,
     subject: clusterSubject(spec.subject),
     isolates: false,
-    rules: translateRules(spec.rules, translation, sets, null),
+    rules: yield* translateRules(spec.rules, translation, sets, null),
     origin: translation.originOf(['metadata', 'name']),
   };
 }
 
-export function translateEgressPolicy(
+export function* translateEgressPolicy(
   { metadata, spec }: EgressPolicy,
   translation: Translation,
   sets: DestinationSets,
-): PolicyModel {
+): Turns<PolicyModel> {
   const { name, namespace } = metadata;
   return {
     tier: 'Namespace',
@@ -94,7 +95,7 @@ export function translateEgressPolicy(
       serviceAccounts: spec.subject?.serviceAccounts ?? null,
     },
     isolates: true,
-    rules: translateRules(spec.rules, translation, sets, namespace),
+    rules: yield* translateRules(spec.rules, translation, sets, namespace),
     origin: translation.originOf(['metadata', 'name']),
   };
 }
@@ -114,22 +115,24 @@ function clusterSubject(subject: ClusterEgressPolicy['spec']['subject']): Subjec
   };
 }
 
-function translateRules(
+function* translateRules(
   rules: readonly Rule[],
   translation: Translation,
   sets: DestinationSets,
   namespace: string | null,
-): RuleModel[] {
-  return rules.map((rule, at) => {
+): Turns<RuleModel[]> {
+  const models: RuleModel[] = [];
+  yield* eachInTurns(rules.entries(), ([at, rule]) => {
     const path = ['spec', 'rules', at];
     if (rule.tls !== undefined && !translation.readsServerNames) {
       translation.error([...path, 'tls'], 'tls is not supported by this version', 'remove it');
     }
     const to = destinations(rule, path, translation, sets, namespace);
-    return to === 'unknown'
-      ? closedRule(rule, path, translation)
-      : translateRule(rule, to, path, translation);
+    models.push(
+      to === 'unknown' ? closedRule(rule, path, translation) : translateRule(rule, to, path, translation),
+    );
   });
+  return models;
 }
 
 function translateRule(rule: Rule, to: Peer[] | null, path: Path, translation: Translation): RuleModel {

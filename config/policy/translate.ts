@@ -16,6 +16,7 @@ import { translateClusterNetworkPolicy } from './translate-cluster-network-polic
 import { DestinationSets, translateClusterEgressPolicy, translateEgressPolicy } from './translate-egress.ts';
 import { translateNetworkPolicy } from './translate-network-policy.ts';
 import { Translation } from './translation.ts';
+import { eachInTurns, type Turns } from './turns.ts';
 
 /** What `policyKinds` validates. */
 type PolicyDocument =
@@ -39,33 +40,38 @@ interface Item {
   readonly translation: Translation;
 }
 
-export function translate(
+export function* translate(
   documents: readonly SourcedDocument[],
   readsServerNames: boolean,
   problems: Problem[],
-): Translated {
+): Turns<Translated> {
   const items = documents.map(document => ({
     value: document.value as PolicyDocument,
     translation: new Translation(document, readsServerNames, problems),
   }));
-  const known = withoutDuplicates(items);
+  const known = yield* withoutDuplicates(items);
   const sets = new DestinationSets();
   for (const { value } of known) if (isSet(value)) sets.add(value);
-  const models = known.flatMap(item => {
-    const model = translateOne(item, sets);
-    return model === null ? [] : [{ model, translation: item.translation }];
-  });
+  const models: { model: PolicyModel; translation: Translation }[] = [];
+  for (const [at, item] of known.entries()) {
+    const model = yield* translateOne(item, sets);
+    if (model !== null) models.push({ model, translation: item.translation });
+    if (at % documentsOfPiece === 0) yield;
+  }
   for (const item of known) warnOfUnusedSet(item, sets);
   warnOfTies(models);
   return { models: models.map(({ model }) => model), workloads: collectWorkloads(known) };
 }
 
-function translateOne({ value, translation }: Item, sets: DestinationSets): PolicyModel | null {
+/** Documents translated in one piece, where each has few rules. */
+const documentsOfPiece = 50;
+
+function* translateOne({ value, translation }: Item, sets: DestinationSets): Turns<PolicyModel | null> {
   switch (value.kind) {
     case 'ClusterEgressPolicy':
-      return translateClusterEgressPolicy(value, translation, sets);
+      return yield* translateClusterEgressPolicy(value, translation, sets);
     case 'EgressPolicy':
-      return translateEgressPolicy(value, translation, sets);
+      return yield* translateEgressPolicy(value, translation, sets);
     case 'NetworkPolicy':
       return translateNetworkPolicy(value, translation);
     case 'ClusterNetworkPolicy':
@@ -80,22 +86,21 @@ function translateOne({ value, translation }: Item, sets: DestinationSets): Poli
 }
 
 /** The first of each kind, namespace and name; an error for each of the others. */
-function withoutDuplicates(items: readonly Item[]): Item[] {
+function* withoutDuplicates(items: readonly Item[]): Turns<Item[]> {
   const first = new Map<string, Item>();
-  return items.filter(item => {
+  yield* eachInTurns(items, item => {
     const label = labelOf(item.value);
     const earlier = first.get(label);
     if (earlier === undefined) first.set(label, item);
-    else {
-      const where = earlier.translation.originOf(['metadata', 'name']);
-      item.translation.error(
-        ['metadata', 'name'],
-        `${label} is already defined at ${where}`,
-        'give it a name of its own, or make one of the two',
-      );
-    }
-    return earlier === undefined;
+    else reportDuplicate(label, item, earlier);
   });
+  return [...first.values()];
+}
+
+function reportDuplicate(label: string, { translation }: Item, earlier: Item): void {
+  const path = ['metadata', 'name'];
+  const message = `${label} is already defined at ${earlier.translation.originOf(path)}`;
+  translation.error(path, message, 'give it a name of its own, or make one of the two');
 }
 
 function labelOf({ kind, metadata }: PolicyDocument): string {
