@@ -3,7 +3,7 @@
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { LoadRequest, LoadResult } from './loads.ts';
 import type { OriginPorts } from './origin.ts';
 
@@ -13,8 +13,8 @@ export interface Load {
   stop(): void;
 }
 
-const start = (file: string) =>
-  fork(path.join(import.meta.dirname, file), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+const start = (program: string) =>
+  fork(fileURLToPath(program), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
 
 /** A child and what it says, one message at a time; a child that ends by itself fails whoever waits for it. */
 function listenTo(child: ChildProcess): { next<T>(): Promise<T> } {
@@ -31,8 +31,8 @@ function listenTo(child: ChildProcess): { next<T>(): Promise<T> } {
 }
 
 export async function startLoad(): Promise<Load> {
-  const origin = start('origin.ts');
-  const client = start('client.ts');
+  const origin = start(import.meta.resolve('./origin.ts'));
+  const client = start(import.meta.resolve('./client.ts'));
   const answers = listenTo(client);
   const ports = await listenTo(origin).next<OriginPorts>();
   return {

@@ -8,6 +8,9 @@ import path from 'node:path';
 import { processTree } from '../measure/processes.ts';
 import { accepting, type BenchPolicy, freePort, output, type Peer } from './peer.ts';
 
+/** Debian's name of both the package and the program. */
+const program = 'squid';
+
 const configuration = (port: number, folder: string) => `
 http_port 127.0.0.1:${port}
 visible_hostname squid.bench
@@ -40,24 +43,24 @@ async function writeFiles(policy: BenchPolicy, port: number, folder: string): Pr
 
 /** Debian's package; as root only, since nobody else can install. */
 async function install(): Promise<void> {
-  if (await output('squid', ['-v']).catch(() => null)) return;
+  if (await output(program, ['-v']).catch(() => null)) return;
   if (process.getuid?.() !== 0) throw new Error('squid is not installed, and only root can install it');
   const quiet = { DEBIAN_FRONTEND: 'noninteractive' };
   process.stderr.write('bench: squid is missing; installing it with apt-get\n');
   await output('apt-get', ['update', '-qq'], quiet);
-  await output('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'squid'], quiet);
+  await output('apt-get', ['install', '-y', '-qq', '--no-install-recommends', program], quiet);
 }
 
 export const squid: Peer = {
   name: 'Squid',
   install,
   async version() {
-    return /Version (\S+)/.exec(await output('squid', ['-v']))?.[1] ?? 'unknown';
+    return /Version (\S+)/.exec(await output(program, ['-v']))?.[1] ?? 'unknown';
   },
   async start(policy, folder) {
     const port = await freePort();
     const file = await writeFiles(policy, port, folder);
-    const child = spawn('squid', ['-N', '-f', file], { stdio: 'ignore' });
+    const child = spawn(program, ['-N', '-f', file], { stdio: 'ignore' });
     const exited = once(child, 'exit');
     await Promise.race([
       accepting(port),

@@ -43,8 +43,9 @@ async function issue(folder: string, names: string[]): Promise<Leaf> {
   ];
   await run('openssl', request);
   await writeFile(`${stem}.ext`, `${subjectAltName(names)}\nextendedKeyUsage=serverAuth\n`);
-  const ca = ['-CA', path.join(folder, 'ca.pem'), '-CAkey', path.join(folder, 'ca.key'), '-CAcreateserial'];
-  const sign = ['x509', '-req', '-in', `${stem}.csr`, ...ca, '-out', `${stem}.pem`, '-days', '3'];
+  const ca = ['-CA', path.join(folder, 'ca.pem'), '-CAkey', path.join(folder, 'ca.key')];
+  const serial = ['-set_serial', `0x${crypto.randomUUID().replaceAll('-', '')}`];
+  const sign = ['x509', '-req', '-in', `${stem}.csr`, ...ca, ...serial, '-out', `${stem}.pem`, '-days', '3'];
   await run('openssl', [...sign, '-extfile', `${stem}.ext`]);
   return { key: await readFile(`${stem}.key`, 'utf8'), cert: await readFile(`${stem}.pem`, 'utf8') };
 }

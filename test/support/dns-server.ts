@@ -7,7 +7,7 @@ import net from 'node:net';
 import dnsPacket from 'dns-packet';
 import type { Closable } from './lifetime.ts';
 
-export interface DnsAnswer {
+interface DnsAnswer {
   a?: string[];
   aaaa?: string[];
   /** The alias; addresses of the target follow when the server knows it. */
@@ -20,7 +20,7 @@ export interface DnsAnswer {
   truncate?: boolean;
 }
 
-export interface DnsQuery {
+interface DnsQuery {
   name: string;
   type: string;
   transport: 'udp' | 'tcp';
@@ -28,7 +28,7 @@ export interface DnsQuery {
   count: number;
 }
 
-export type DnsBehaviour = DnsAnswer | ((query: DnsQuery) => DnsAnswer | Promise<DnsAnswer>);
+type DnsBehaviour = DnsAnswer | ((query: DnsQuery) => DnsAnswer | Promise<DnsAnswer>);
 
 export interface DnsServer extends Closable {
   port: number;

@@ -28,13 +28,13 @@ export interface GatewayOptions {
   env?: Record<string, string>;
 }
 
-export interface Exit {
+interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
 }
 
 /** A message of the gateway on standard error. */
-export interface Message {
+interface Message {
   msg?: string;
   level?: string | number;
   listener?: string;

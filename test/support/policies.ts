@@ -3,7 +3,7 @@
 
 import { hash } from '@node-rs/bcrypt';
 
-export interface RuleSpec {
+interface RuleSpec {
   name: string;
   action: 'Allow' | 'Deny' | 'Pass';
   to?: object[];

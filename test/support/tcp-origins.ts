@@ -6,7 +6,7 @@ import net from 'node:net';
 import { Worker } from 'node:worker_threads';
 import type { Closable } from './lifetime.ts';
 
-export interface Peer {
+interface Peer {
   address: string;
   port: number;
 }
@@ -22,7 +22,7 @@ export interface Origin extends Closable {
   open: Set<net.Socket>;
 }
 
-export const authorityOf = (address: string, port: number) =>
+const authorityOf = (address: string, port: number) =>
   net.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
 
 /** Makes an origin of any server built on `net.Server`. */
@@ -79,13 +79,6 @@ export const halfCloseOrigin = (address?: string) =>
       received += chunk.length;
     });
     socket.on('end', () => socket.end(`received ${received} bytes\n`));
-  }, address);
-
-/** Reads everything and says nothing; ends when the client ends. */
-export const sinkOrigin = (address?: string) =>
-  tcpOrigin(socket => {
-    socket.resume();
-    socket.on('end', () => socket.end());
   }, address);
 
 /** Sends `bytes` bytes, ends its own direction at once and goes on reading. */

@@ -1,9 +1,8 @@
-// Real TLS origins with certificates of the test authority: HTTPS and a TLS echo.
+// Real TLS origins with certificates of the test authority.
 // A tunnel's content is theirs alone; the gateway under test never has their keys.
 
 import type http from 'node:http';
 import https from 'node:https';
-import tls from 'node:tls';
 import type { Leaf } from './certificates.ts';
 import { listen, type Origin } from './tcp-origins.ts';
 
@@ -11,15 +10,4 @@ import { listen, type Origin } from './tcp-origins.ts';
 export function httpsOrigin(leaf: Leaf, handler?: http.RequestListener, address?: string): Promise<Origin> {
   const hello: http.RequestListener = (_, response) => response.end('hello over TLS\n');
   return listen(https.createServer({ ...leaf }, handler ?? hello), address);
-}
-
-/** Echoes inside TLS. */
-export function tlsEchoOrigin(leaf: Leaf, address?: string): Promise<Origin> {
-  return listen(
-    tls.createServer({ ...leaf }, socket => {
-      socket.on('error', () => {});
-      socket.pipe(socket);
-    }),
-    address,
-  );
 }

@@ -1,7 +1,7 @@
 // Waiting with a bound, so that a test that would hang fails and says what it waited for.
 // The bounds are generous on purpose: no test asserts how long something took.
 
-export const waitLimitMs = 15_000;
+const waitLimitMs = 15_000;
 
 /** Rejects after the limit with what was awaited and what was seen until then. */
 export async function within<T>(
@@ -37,6 +37,3 @@ export async function eventually<T>(
     await new Promise(resolve => setTimeout(resolve, 10));
   }
 }
-
-/** Resolves after `ms`; for giving others a turn, never for asserting. */
-export const pause = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms));
