@@ -46,14 +46,22 @@ interface WrittenRule {
  * The rules of one tier in the order they are tried. Admin and Baseline: by priority, then name, then place.
  * Namespace: any Deny before any Allow, and last, for those a policy isolates, the denial of all else.
  */
-function* rulesInOrder(models: readonly PolicyModel[]): Turns<WrittenRule[]> {
+function* rulesInOrder(models: readonly PolicyModel[]): Turns<Iterable<WrittenRule>> {
   const sorted = yield* sortInTurns(models, byPriority);
-  const written = sorted.flatMap(model => model.rules.map(rule => ({ model, rule })));
-  if (models[0]?.tier !== 'Namespace') return written;
-  const isolations = sorted.filter(model => model.isolates).map(model => ({ model, rule: isolation(model) }));
-  const denials = written.filter(({ rule }) => rule.action === 'Deny');
-  const allows = written.filter(({ rule }) => rule.action === 'Allow');
-  return [...denials, ...allows, ...isolations];
+  return models[0]?.tier === 'Namespace' ? namespaceOrder(sorted) : placeOrder(sorted);
+}
+
+function* placeOrder(models: readonly PolicyModel[]): Iterable<WrittenRule> {
+  for (const model of models) {
+    for (const rule of model.rules) yield { model, rule };
+  }
+}
+
+function* namespaceOrder(models: readonly PolicyModel[]): Iterable<WrittenRule> {
+  for (const action of ['Deny', 'Allow']) {
+    for (const written of placeOrder(models)) if (written.rule.action === action) yield written;
+  }
+  for (const model of models) if (model.isolates) yield { model, rule: isolation(model) };
 }
 
 function byPriority(one: PolicyModel, other: PolicyModel): number {
