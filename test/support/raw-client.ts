@@ -9,7 +9,7 @@ import { within } from './waiting.ts';
 export interface ConnectOptions {
   port: number;
   host?: string;
-  /** Local address to leave from; another one is another client. */
+  /** Local address to leave from: another address is another client. By default one that no other client has. */
   from?: string;
 }
 
@@ -138,10 +138,21 @@ export class RawClient {
   }
 }
 
+let connections = 0;
+
+/**
+ * An address for each connection. Ports alone do not tell connections apart: the kernel gives one port to several
+ * that lead to different listeners, and gives it again soon.
+ */
+function nextAddress(): string {
+  connections += 1;
+  return `127.${100 + (connections >> 16)}.${(connections >> 8) & 255}.${connections & 255}`;
+}
+
 /** Connects; the caller closes. */
 export async function openRaw(options: ConnectOptions): Promise<RawClient> {
-  const { port, host = '127.0.0.1', from } = options;
-  const local = from === undefined ? {} : { localAddress: from };
+  const { port, host = '127.0.0.1', from = nextAddress() } = options;
+  const local = net.isIPv4(host) ? { localAddress: from } : {};
   const socket = net.connect({ port, host, allowHalfOpen: true, noDelay: true, ...local });
   await within(once(socket, 'connect'), `a connection to ${host}:${port}`);
   return new RawClient(socket);
