@@ -18,7 +18,7 @@ import type { PlacedRule } from './rule-order.ts';
 import { subjectMatches } from './subject.ts';
 
 /** What a rule asks for, and a question may not have. */
-type Condition =
+export type Condition =
   | 'client'
   | 'mode'
   | 'time'
@@ -30,7 +30,7 @@ type Condition =
   | 'order';
 
 /** One condition that does not hold, in words. */
-interface Miss {
+export interface Miss {
   readonly condition: Condition;
   readonly why: string;
 }

@@ -1,7 +1,7 @@
 // Kubernetes label selectors (meta/v1 LabelSelector): parsed objects in, yes or no out.
 // An empty selector selects everything; that there is a selector at all is the caller's to know.
 
-interface LabelExpression {
+export interface LabelExpression {
   readonly key: string;
   readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
   readonly values: readonly string[];
