@@ -171,7 +171,7 @@ class RunningGateway {
 
   #handleSignals(): void {
     process.on('SIGHUP', () => {
-      this.#log.reopen();
+      this.#reopenLog();
       void this.#watcher?.reloadNow();
     });
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#stop(signal));
@@ -216,6 +216,17 @@ class RunningGateway {
       this.#messages.error({ records: lost }, 'records were lost: the decision log could not be written');
     this.#messages.info('stopped');
     this.#exit.resolve(lost > 0 ? 1 : 0);
+  }
+
+  #reopenLog(): void {
+    try {
+      this.#log.reopen();
+    } catch (error) {
+      this.#messages.error(
+        { error: (error as Error).message },
+        'the decision log could not be opened again, the old file stays',
+      );
+    }
   }
 
   #reportInternal({ id, internalError: error }: Session): void {

@@ -120,7 +120,10 @@ export class DecisionLog {
     else this.#schedule(slow ? 10 : retryMs);
   }
 
-  /** Opens the file again, for log rotation; standard output stays. Keeps the old one if that fails. */
+  /**
+   * Opens the file again, for log rotation; standard output stays.
+   * @throws when the file cannot be opened: the old one is kept
+   */
   reopen(): void {
     if (this.#options.output === 'stdout') return;
     const before = this.#descriptor;
@@ -148,6 +151,8 @@ export class DecisionLog {
 
   /** The last resort of a process that ends without `close`: one attempt, blocking. */
   flushSync(): void {
+    // A batch on its way is the kernel's already: writing it again would make two records of one session.
+    if (this.#writing) this.#batch = null;
     try {
       for (let batch = this.#nextBatch(); batch; batch = this.#nextBatch()) {
         this.#batch = null;
