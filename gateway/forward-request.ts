@@ -157,6 +157,7 @@ function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange
       session.http!.status = status;
       session.stage = 'relay';
       res.sendDate = false;
+      if (forward.gateway.sessions.draining) res.shouldKeepAlive = false;
       res.writeHead(status, reason, [...endToEnd(fields), 'Via', `1.1 ${viaName}`] as unknown as string[]);
       // The head goes now: a body may be long in coming, and the client is owed what the origin said.
       res.flushHeaders();

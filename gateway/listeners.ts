@@ -2,12 +2,12 @@
 // connection meets is entry/'s business.
 
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as TcpServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Limits, ListenerConfig } from '../config/gateway-config.ts';
 import { type Cidr, parseAddress, parseCidr } from '../config/policy/address.ts';
 import { recordDropped } from './entry/dropped.ts';
-import { applyLimits, createListenerServer } from './entry/serve-http.ts';
+import { applyLimits, createListenerServer, type ListenerServer } from './entry/serve-http.ts';
 import type { Gateway } from './gateway.ts';
 
 export interface Endpoint {
@@ -25,7 +25,7 @@ interface ListenerEvents {
 }
 
 export class Listeners {
-  readonly #servers: Server[] = [];
+  readonly #servers: ListenerServer[] = [];
   readonly running: RunningListener[] = [];
 
   /** @throws as the operating system says (`EADDRINUSE`, `EACCES`); what was started by then is stopped */
@@ -33,8 +33,9 @@ export class Listeners {
     const { config } = gateway.holder.current();
     try {
       for (const listener of config.listeners) {
-        const server = createListenerServer(gateway, listener);
-        this.#servers.push(server);
+        const listenerServer = createListenerServer(gateway, listener);
+        const { server } = listenerServer;
+        this.#servers.push(listenerServer);
         server.maxConnections = mostConnections;
         server.on('drop', data => recordDropped(gateway, listener, data));
         this.running.push({ config: listener, ...(await listen(server, listener)) });
@@ -48,14 +49,15 @@ export class Listeners {
 
   /** For the connections that come after. */
   applyLimits(limits: Limits): void {
-    for (const server of this.#servers) applyLimits(server, limits);
+    for (const { server } of this.#servers) applyLimits(server, limits);
   }
 
   /** Accepts no more. Open connections stay; idle ones are closed, now and when asked again. */
   stop(): void {
-    for (const server of this.#servers) {
-      if (server.listening) server.close();
-      server.closeIdleConnections();
+    for (const { server, closeIdle } of this.#servers) {
+      // Not http's own close(), which would cut responses that a slow client is still taking.
+      if (server.listening) TcpServer.prototype.close.call(server);
+      closeIdle();
     }
   }
 }

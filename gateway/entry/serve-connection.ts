@@ -28,6 +28,7 @@ export async function serveConnection(
   const { clientAddress, clientPort } = peerOf(socket);
   const session = gateway.sessions.begin(listener.name, clientAddress, clientPort);
   socket.on('error', () => {}); // a reset also shows as `close`, and there it is dealt with
+  session.onCut(() => socket.destroy());
   let handedOver = false;
   try {
     const first = await readFirstMessage(socket, listener, session);

@@ -20,8 +20,14 @@ import { connectReplies, serveConnection } from './serve-connection.ts';
 const readRequests = (http as unknown as { _connectionListener(this: Server, socket: Socket): void })
   ._connectionListener;
 
+export interface ListenerServer {
+  server: Server;
+  /** Closes the kept HTTP connections that wait for a request, and no other. */
+  closeIdle(): void;
+}
+
 /** A server for one listener: every connection comes in by the front door. It is not listening yet. */
-export function createListenerServer(gateway: Gateway, listener: ListenerConfig): Server {
+export function createListenerServer(gateway: Gateway, listener: ListenerConfig): ListenerServer {
   const { limits } = gateway.holder.current().config;
   const server = createServer(serverOptions(limits));
   applyLimits(server, limits);
@@ -45,7 +51,7 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   );
   server.on('timeout', socket => requests.idle(socket));
   server.on('clientError', (error, socket) => requests.refuseUnread(error, socket as Socket));
-  return server;
+  return { server, closeIdle: () => requests.closeIdle() };
 }
 
 /** The limits that may change while the server runs; for the connections that come after. */
@@ -81,7 +87,9 @@ class HttpSessions {
   readonly #listener: ListenerConfig;
   /** Begun at accept, waiting for the connection's first request. */
   readonly #first = new WeakMap<Socket, Session>();
-  /** The latest request that is being served on a connection. */
+  /** Connections that Node's parser reads. */
+  readonly #open = new Set<Socket>();
+  /** The latest request that is being served on a connection, until its response is with the kernel. */
   readonly #serving = new WeakMap<Socket, { session: Session; res: ServerResponse }>();
 
   constructor(gateway: Gateway, listener: ListenerConfig) {
@@ -92,9 +100,11 @@ class HttpSessions {
   /** A connection whose first session was begun at accept. It is recorded even if no request ever comes whole. */
   expect(socket: Socket, session: Session): void {
     this.#first.set(socket, session);
+    this.#open.add(socket);
     session.protocol = 'http';
     session.onCut(() => socket.destroy());
     socket.once('close', () => {
+      this.#open.delete(socket);
       if (!this.#first.delete(socket)) return;
       session.close('client-gone', 'the client left in the middle of its request');
       session.finish();
@@ -129,6 +139,7 @@ class HttpSessions {
     session.protocol = 'connect';
     session.stage = 'parse';
     session.http = { method: 'CONNECT' };
+    this.#open.delete(socket);
     takeBack(socket, head);
     await this.#answered(socket);
     const replies = connectReplies(session);
@@ -152,6 +163,7 @@ class HttpSessions {
 
   async serveUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const session = this.#begin(socket);
+    this.#open.delete(socket);
     takeBack(socket, Buffer.alloc(0));
     await this.#answered(socket);
     await upgradeRequest(this.#gateway, session, req, socket, head);
@@ -161,6 +173,15 @@ class HttpSessions {
   async #answered(socket: Socket): Promise<void> {
     const before = this.#serving.get(socket);
     if (before) await new Promise<void>(resolve => before.res.once('close', resolve));
+  }
+
+  /**
+   * Node's own closeIdleConnections takes a response for over once all of it was written to the stream, and cuts off
+   * what a slow client has not taken yet; http.Server.close() calls it.
+   */
+  closeIdle(): void {
+    for (const socket of this.#open)
+      if (!this.#serving.has(socket) && !this.#first.has(socket)) socket.destroy();
   }
 
   /** Silence: in the middle of a request it ends the session, between requests just the connection. */
