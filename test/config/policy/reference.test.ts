@@ -386,7 +386,7 @@ const manyAsked = fc.array(asked, { minLength: questionsEach, maxLength: questio
 
 // In parts, so that none takes long enough to look stuck.
 for (let part = 1; part <= parts; part++) {
-  test(`part ${part} of ${parts}: decisions by address agree, and a denial by name holds whatever it resolves to`, t => {
+  test.serial(`part ${part} of ${parts}: decisions by address agree, and a denial by name holds whatever it resolves to`, t => {
     fc.assert(
       fc.property(world, manyAsked, (random, many) => {
         const policy = compile(random);
