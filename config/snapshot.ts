@@ -5,7 +5,9 @@ import type { GatewayConfig } from './gateway-config.ts';
 import { type Cidr, type IpAddress, parseAddress, parseCidr } from './policy/address.ts';
 import {
   type CompiledPolicy,
+  type CompileInput,
   compilePolicies,
+  compilePoliciesInTurns,
   type Problem,
   type SourcedDocument,
 } from './policy/compile.ts';
@@ -31,10 +33,27 @@ export interface SnapshotInput {
   hostAddresses: Cidr[];
 }
 
-/** Builds the next snapshot, or says every reason why it cannot. */
-export function buildSnapshot(input: SnapshotInput): { snapshot: Snapshot; problems: Problem[] } {
-  const { config, generation } = input;
-  const { policy, problems } = compilePolicies({
+/** A snapshot, and what is wrong with its policies: with an error among them it must not take force. */
+export interface BuiltSnapshot {
+  snapshot: Snapshot;
+  problems: Problem[];
+}
+
+/** Builds a snapshot in one piece: at the start, and for the command line. */
+export function buildSnapshot(input: SnapshotInput): BuiltSnapshot {
+  return snapshotOf(input, compilePolicies(compileInput(input)));
+}
+
+/** Builds a snapshot beside live sessions: a few milliseconds of work between two calls of `pause`. */
+export async function buildSnapshotInTurns(
+  input: SnapshotInput,
+  pause: () => Promise<void>,
+): Promise<BuiltSnapshot> {
+  return snapshotOf(input, await compilePoliciesInTurns(compileInput(input), pause));
+}
+
+function compileInput({ config, generation, ...input }: SnapshotInput): CompileInput {
+  return {
     documents: input.documents,
     guardCidrs: [
       ...config.guard.cidrs.map(text => ({ name: 'configured guard range', cidr: parseCidr(text)! })),
@@ -45,10 +64,16 @@ export function buildSnapshot(input: SnapshotInput): { snapshot: Snapshot; probl
     onForbiddenAnswer: config.guard.onForbiddenAnswer,
     generation,
     readsServerNames: true,
-  });
+  };
+}
+
+function snapshotOf(
+  { config, generation, users }: SnapshotInput,
+  { policy, problems }: { policy: CompiledPolicy; problems: Problem[] },
+): BuiltSnapshot {
   const sourceAddresses = config.egress.sourceAddresses.map(text => parseAddress(text)!);
   return {
-    snapshot: Object.freeze({ generation, config, policy, users: input.users, sourceAddresses }),
+    snapshot: Object.freeze({ generation, config, policy, users, sourceAddresses }),
     problems,
   };
 }

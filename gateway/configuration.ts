@@ -1,11 +1,17 @@
 // The configuration in force and how it changes: load, build, swap whole, or keep the old and say why. Build
 // everything first, swap last.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createHolder, type Holder } from '../config/holder.ts';
 import { type LoadedConfiguration, loadGatewayConfig, type Sources } from '../config/load.ts';
 import type { Problem } from '../config/policy/compile.ts';
 import { formatProblem } from '../config/problems.ts';
-import { buildSnapshot, type Snapshot } from '../config/snapshot.ts';
+import {
+  buildSnapshot,
+  buildSnapshotInTurns,
+  type Snapshot,
+  type SnapshotInput,
+} from '../config/snapshot.ts';
 import { type Endpoint, hostAddresses, ownEndpoints } from './listeners.ts';
 
 /** What can change only by a restart. */
@@ -57,7 +63,7 @@ export class Configuration {
   static async start(file: string): Promise<StartedConfiguration> {
     const loaded = await loadGatewayConfig(file);
     if (!loaded.ok) throw new ConfigurationError(loaded.problems);
-    const built = build(loaded, 1, []);
+    const built = buildSnapshot(inputOf(loaded, 1, []));
     const problems = [...loaded.problems, ...built.problems];
     if (problems.some(isError)) throw new ConfigurationError(problems);
     const configuration = new Configuration(file, loaded.sources, createHolder(built.snapshot));
@@ -72,7 +78,7 @@ export class Configuration {
 
   #listensOn(loaded: Loaded, endpoints: readonly Endpoint[]): void {
     this.#endpoints = endpoints;
-    this.holder.swap(build(loaded, this.holder.current().generation, endpoints).snapshot);
+    this.holder.swap(buildSnapshot(inputOf(loaded, this.holder.current().generation, endpoints)).snapshot);
   }
 
   async reload(): Promise<ReloadOutcome> {
@@ -85,7 +91,10 @@ export class Configuration {
     );
     const kept = Object.fromEntries(fixed.map(key => [key, current.config[key]]));
     const next = { ...loaded, config: { ...loaded.config, ...kept } };
-    const built = build(next, current.generation + 1, this.#endpoints);
+    const built = await buildSnapshotInTurns(
+      inputOf(next, current.generation + 1, this.#endpoints),
+      nextTurn,
+    );
     const problems = [...loaded.problems, ...built.problems];
     if (problems.some(isError)) return this.#refuse(problems);
     this.stale = [];
@@ -99,14 +108,14 @@ export class Configuration {
   }
 }
 
-function build(loaded: Loaded, generation: number, endpoints: readonly Endpoint[]) {
+function inputOf(loaded: Loaded, generation: number, endpoints: readonly Endpoint[]): SnapshotInput {
   const { config, documents, users } = loaded;
-  return buildSnapshot({
+  return {
     config,
     documents,
     users,
     generation,
     self: ownEndpoints(endpoints),
     hostAddresses: hostAddresses(),
-  });
+  };
 }

@@ -130,7 +130,7 @@ class RunningGateway {
     const snapshot = this.#configuration.holder.current();
     if (snapshot.sourceAddresses.length > 0 && !canBindWithoutPort)
       this.#messages.warn('no FFI here: about 28,000 connections at once from each source address');
-    process.stderr.write(banner(snapshot, endpoints));
+    if (snapshot.config.log.messages !== 'json') process.stderr.write(banner(snapshot, endpoints));
     for (const endpoint of endpoints) this.#messages.info(endpoint, 'listening');
     this.#messages.info({ generation: snapshot.generation, ...snapshot.policy.counts }, 'ready');
   }

@@ -19,7 +19,7 @@ export interface OriginRequest {
   trailers: () => readonly string[];
 }
 
-export interface ResponseHead {
+interface ResponseHead {
   status: number;
   reason: string;
   /** Name, value, name, value, as the origin sent them. */

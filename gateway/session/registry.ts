@@ -5,7 +5,7 @@ import type { Snapshot } from '../../config/snapshot.ts';
 import { Failure } from './failure.ts';
 import { type CloseReason, Session } from './session.ts';
 
-export interface SessionObserver {
+interface SessionObserver {
   /** Called once for each session, when it has ended. */
   finished(session: Session): void;
   /** Called for a session that is open longer than the progress interval. */

@@ -10,7 +10,7 @@ import type { Snapshot } from '../../config/snapshot.ts';
 import { asFailure, type Failure, type FailureKind } from './failure.ts';
 
 /** How far a session got, in order; it is logged. */
-export const stages = ['accept', 'parse', 'identify', 'decide', 'resolve', 'dial', 'reply', 'relay'] as const;
+const stages = ['accept', 'parse', 'identify', 'decide', 'resolve', 'dial', 'reply', 'relay'] as const;
 export type Stage = (typeof stages)[number];
 
 export type Protocol = 'unknown' | 'connect' | 'http' | 'upgrade' | 'socks5';
