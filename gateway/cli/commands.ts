@@ -5,10 +5,11 @@ import { suggest } from '../../config/suggest.ts';
 import { gatewayIdentity } from '../record/record.ts';
 import { check } from './check.ts';
 import { type Command, type CommandParts, type ExitCode, Misuse } from './command.ts';
+import { explain } from './explain.ts';
 import { logs } from './logs.ts';
 import { serve } from './serve.ts';
 
-const commands: readonly Command[] = [serve, check, logs];
+const commands: readonly Command[] = [serve, check, explain, logs];
 
 /**
  * Runs the command that `argv` names (without the program's own name) and returns the exit code:
