@@ -17,8 +17,8 @@ kind: ClusterEgressPolicy
 metadata: {name: ${name}}
 spec:
   rules:
-  - {name: web, action: Allow, to: [{host: example.com}], ports: [${port}]}
-  - {name: more, action: Allow, to: [{host: example.org}], ports: [${port}]}
+  - {name: web, action: Allow, to: [{host: ${name}.example.com}], ports: [${port}]}
+  - {name: more, action: Allow, to: [{host: ${name}.example.org}], ports: [${port}]}
 `;
 const user = (cost: string) => `alice:$2y$${cost}$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234\n`;
 
@@ -134,4 +134,93 @@ test('JSON of problems', async t => {
     severity: 'error',
     remedy: 'try "admin"',
   });
+});
+
+const doubtful = `${policy('a')}  - {name: late, action: Allow, to: [{host: a.example.com}], ports: [443]}
+  - {name: wide, action: Allow, to: [{cidr: 0.0.0.0/0}], ports: [443]}
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: ClusterEgressDestinationSet
+metadata: {name: idle}
+spec: {hosts: [example.net]}
+`;
+
+test('what is probably not meant is warned of, in the order of the lines, each with its id', async t => {
+  const { code, stdout } = await check(t, { 'a.yaml': doubtful }, ['a.yaml']);
+  t.is(code, 0);
+  const lines = stdout.trimEnd().split('\n');
+  t.is(
+    lines[0],
+    'a.yaml:8:5: warning: rule late never decides: the Allow rule web comes first, remove it, or move it before them (SP001)',
+  );
+  t.regex(lines[1]!, /^a\.yaml:9:38: info: 0\.0\.0\.0\/0 leaves .* \(SP016\)$/);
+  t.is(
+    lines[2],
+    'a.yaml:13:18: warning: no rule names ClusterEgressDestinationSet/idle, name it in a rule, or remove it (SP013)',
+  );
+  t.is(lines[3], 'ok: 1 policy with 4 rules in 1 file');
+  t.is(lines.length, 4);
+});
+
+test('a strict run takes warnings as a no, and information not', async t => {
+  const strict = await check(t, { 'a.yaml': doubtful }, ['a.yaml'], '--strict');
+  t.is(strict.code, 1);
+  t.regex(strict.stdout, /\n2 warnings\n$/);
+  const wide = `${policy('a')}  - {name: wide, action: Allow, to: [{cidr: 0.0.0.0/0}], ports: [443]}\n`;
+  const { code, stdout } = await check(t, { 'a.yaml': wide }, ['a.yaml'], '--strict');
+  t.is(code, 0);
+  t.regex(stdout, /^a\.yaml:8:\d+: info: [^\n]*\nok: /);
+});
+
+test('findings in JSON carry their id', async t => {
+  const { code, stdout } = await check(t, { 'a.yaml': doubtful }, ['a.yaml'], '--output=json', '--strict');
+  t.is(code, 1);
+  const { ok, problems } = JSON.parse(stdout);
+  t.false(ok);
+  t.like(problems[0], { id: 'SP001', severity: 'warning', line: 8, column: 5 });
+});
+
+test('the linter looks through the policies of a configuration, and not through those with errors', async t => {
+  const files = { 'gateway.yaml': config, 'policy.yaml': doubtful };
+  t.regex((await check(t, files, ['gateway.yaml'])).stdout, /\(SP001\)/);
+  const broken = { 'gateway.yaml': config, 'policy.yaml': doubtful.replace('ports: [443]', 'ports: [0]') };
+  t.notRegex((await check(t, broken, ['gateway.yaml'])).stdout, /\(SP/);
+  t.notRegex((await check(t, broken, ['policy.yaml'])).stdout, /\(SP/);
+});
+
+const onTrial = `apiVersion: sallyport.dev/v1alpha1
+kind: ClusterEgressPolicy
+metadata: {name: a, annotations: {sallyport.dev/audit-since: "2027-01-01"}}
+spec: {mode: Audit, rules: [{name: web, action: Allow, to: [{host: a.example.com}], ports: [443], expiresAt: 2027-03-01T00:00:00Z}]}
+`;
+
+for (const [options, expected] of [
+  [['--now', '2027-01-31T00:00:00Z'], ''],
+  [['--now', '2027-02-01T00:00:00Z'], 'SP011'],
+  [['--now', '2027-02-01T00:00:00Z', '--audit-days', '31'], ''],
+  [['--now', '2027-02-22', '--audit-days', '99'], 'SP010'],
+  [['--now=2027-03-01', '--audit-days=99'], 'SP009'],
+] as const)
+  test(`the time and the days of a trial: ${options.join(' ')}`, async t => {
+    const { stdout } = await check(t, { 'a.yaml': onTrial }, ['a.yaml'], ...options);
+    t.deepEqual(stdout.match(/SP\d+/g)?.join() ?? '', expected);
+  });
+
+for (const [option, expected] of [
+  ['--now=soon', '--now takes a time such as'],
+  ['--now=2027', '--now takes a time such as'],
+  ['--audit-days=-1', '--audit-days takes a number of days, got "-1"'],
+  ['--audit-days=1w', '--audit-days takes a number of days, got "1w"'],
+] as const)
+  test(`misuse: ${option}`, async t => {
+    const { code, stderr } = await run(['check', option, 'x.yaml']);
+    t.is(code, 2);
+    t.true(stderr.includes(expected), stderr);
+  });
+
+test('a name that is an address is an error with the remedy', async t => {
+  const literal = policy('a').replace('a.example.com', '10.0.0.1');
+  const { code, stdout } = await check(t, { 'a.yaml': literal }, ['a.yaml']);
+  t.is(code, 1);
+  t.regex(stdout, /an address is matched by cidr, never by host.*write cidr: 10\.0\.0\.1\/32/);
 });
