@@ -4,9 +4,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { admit } from './admission/admit.ts';
 import type { Permit } from './admission/permit.ts';
-import { checkVersion, endToEnd, valuesOf } from './entry/http-fields.ts';
+import { endToEnd, valuesOf } from './entry/http-fields.ts';
 import { httpRefusal } from './entry/http-replies.ts';
-import { loggedPath, type ProxyRequest, parseProxyRequest, viaName } from './entry/proxy-request.ts';
+import { type ProxyRequest, viaName } from './entry/proxy-request.ts';
+import { admissionRequest, takeRequest } from './entry/take-request.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import {
@@ -35,19 +36,9 @@ export async function forwardRequest(
 ): Promise<void> {
   const leaving = watchLeaving(session, res);
   try {
-    session.protocol = 'http';
-    session.stage = 'parse';
-    session.http = { method: req.method! };
-    const { limits } = session.snapshot.config;
-    checkVersion(req.httpVersion);
-    const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, limits.requestHeadFields);
-    session.http.path = loggedPath(request.path);
-    checkBodyLength(req, limits.requestBodyBytes);
-    const asked = {
-      destination: request.destination,
-      credentials: request.credentials,
-      http: { method: req.method!, path: request.path },
-    };
+    const request = takeRequest(session, 'http', req);
+    checkBodyLength(req, session.snapshot.config.limits.requestBodyBytes);
+    const asked = admissionRequest(req.method!, request);
     const permit = await admit(gateway.admission, session, asked, leaving.signal);
     const body = request.hasBody ? req : null;
     const forward: Forward = { gateway, session, req, res, permit, request, body, abort: leaving.signal };

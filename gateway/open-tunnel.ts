@@ -9,6 +9,7 @@ import { dialForSession } from './exit/dial-session.ts';
 import type { Gateway } from './gateway.ts';
 import { relay } from './relay/relay.ts';
 import type { Failure } from './session/failure.ts';
+import { watchLeaving } from './session/leaving.ts';
 import type { Dialled, Session } from './session/session.ts';
 
 /** How one protocol answers: bytes for each outcome. */
@@ -25,7 +26,8 @@ export async function openTunnel(
   request: AdmissionRequest,
   replies: TunnelReplies,
 ): Promise<void> {
-  const leaving = watchLeaving(client, session);
+  const leaving = watchLeaving(client);
+  session.onCut(() => client.destroy());
   try {
     const permit = await admit(gateway.admission, session, request, leaving.signal);
     const { limits } = session.snapshot.config;
@@ -35,21 +37,13 @@ export async function openTunnel(
       () => dial(permit, limits, leaving.signal),
       connection => connection.socket.destroy(),
     );
+    leaving.over();
     client.write(replies.established(dialled));
     session.stage = 'relay';
     await relay(client, socket, session, { ...limits, judgeHello: hello => judgeHello(session, hello) });
   } catch (error) {
     refuse(client, replies.refused(session.fail(error)));
   }
-}
-
-/** A client that leaves, or is cut, while it waits for the answer stops the work done for it. */
-function watchLeaving(client: Socket, session: Session): AbortController {
-  const controller = new AbortController();
-  client.once('close', () => controller.abort());
-  if (client.closed) controller.abort();
-  session.onCut(() => client.destroy());
-  return controller;
 }
 
 /** How long a refused client has to read its answer and leave. */

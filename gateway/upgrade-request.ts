@@ -4,14 +4,14 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { admit } from './admission/admit.ts';
-import { checkVersion } from './entry/http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './entry/http-replies.ts';
-import { loggedPath, parseProxyRequest } from './entry/proxy-request.ts';
+import { admissionRequest, takeRequest } from './entry/take-request.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import { upgrade } from './exit/upgrade.ts';
 import type { Gateway } from './gateway.ts';
 import { refuse } from './open-tunnel.ts';
+import { watchLeaving } from './session/leaving.ts';
 import type { Session } from './session/session.ts';
 
 /** Serves one upgrade. Never rejects; finishes the session when both sockets are closed. */
@@ -22,23 +22,12 @@ export async function upgradeRequest(
   client: Socket,
   head: Buffer,
 ): Promise<void> {
-  const leaving = new AbortController();
-  client.once('close', () => leaving.abort());
+  const leaving = watchLeaving(client);
   session.onCut(() => client.destroy());
   try {
-    session.protocol = 'upgrade';
-    session.stage = 'parse';
-    session.http = { method: req.method! };
     const { limits } = session.snapshot.config;
-    checkVersion(req.httpVersion);
-    const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, limits.requestHeadFields);
-    session.http.path = loggedPath(request.path);
-    const { destination, credentials, path } = request;
-    const asked = {
-      destination,
-      credentials,
-      http: { method: req.method!, path },
-    };
+    const request = takeRequest(session, 'upgrade', req);
+    const asked = admissionRequest(req.method!, request);
     const permit = await admit(gateway.admission, session, asked, leaving.signal);
     const { socket: origin } = await dialForSession(
       session,
