@@ -47,12 +47,13 @@ interface Message {
   port?: number;
 }
 
-/** Reads the gateway's messages until it is ready; everything after is drained and dropped. */
+/** Reads the gateway's messages until it is ready; lines that are none (the banner) are passed over. */
 async function listeningPort(messages: Readable): Promise<number> {
   let port = 0;
   let last = '';
   for await (const line of createInterface({ input: messages })) {
     last = line;
+    if (!line.startsWith('{')) continue;
     const message = JSON.parse(line) as Message;
     if (message.msg === 'listening') port = message.port!;
     if (message.msg === 'ready') return port;
@@ -79,15 +80,17 @@ export const sallyport: Peer = {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     const exited = once(child, 'exit');
-    const port = await listeningPort(child.stderr);
-    child.stderr.resume();
-    return {
-      port,
-      pids: () => processTree(child.pid!),
-      async stop() {
-        child.kill('SIGTERM');
-        await exited;
-      },
+    const stop = async () => {
+      child.kill('SIGTERM');
+      await exited;
     };
+    try {
+      const port = await listeningPort(child.stderr);
+      child.stderr.resume();
+      return { port, pids: () => processTree(child.pid!), stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
   },
 };
