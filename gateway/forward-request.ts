@@ -164,8 +164,13 @@ function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange
     failed: reject,
   });
   res.on('drain', () => exchange.resume());
-  abort.addEventListener('abort', () => exchange.abort());
-  if (abort.aborted) exchange.abort();
+  const leave = () => {
+    exchange.abort();
+    // The origin may be done already: then nothing else would end the wait for the client to take its response.
+    reject(new Failure('client-gone', 'the client left before its response was whole'));
+  };
+  abort.addEventListener('abort', leave);
+  if (abort.aborted) leave();
   return promise;
 }
 

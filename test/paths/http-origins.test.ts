@@ -121,6 +121,22 @@ test('a client that leaves in the middle of a response frees the origin', async 
   await eventually(() => origin.open.size === 0 || undefined, 'the origin to be let go');
 });
 
+test('a client that leaves after the origin is done, with the response still on its way to it, ends the session', async t => {
+  const origin = during(t, await httpOrigin());
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.socket.pause();
+  // More than the kernel's buffers hold, and little enough for the gateway to have taken it all from the origin.
+  client.send(requestHead('GET', origin.url('/big?bytes=6000000')));
+  await eventually(() => origin.seen.length === 1 || undefined, 'the request at the origin');
+  await eventually(
+    async () => (await on.gateway.metrics()).get('sallyport_sessions_open')! > 0 || undefined,
+    'it to be served',
+  );
+  await new Promise(resolve => setTimeout(resolve, 300));
+  client.reset();
+  t.is((await recordOf(on.gateway, client)).close.reason, 'client-gone');
+});
+
 test('a client that leaves in the middle of its body: the origin does not take it for whole', async t => {
   const origin = during(t, await httpOrigin());
   const client = await connectRaw(t, { port: on.gateway.proxy });
