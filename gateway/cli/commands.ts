@@ -7,9 +7,10 @@ import { check } from './check.ts';
 import { type Command, type CommandParts, type ExitCode, Misuse } from './command.ts';
 import { explain } from './explain.ts';
 import { logs } from './logs.ts';
+import { replay } from './replay.ts';
 import { serve } from './serve.ts';
 
-const commands: readonly Command[] = [serve, check, explain, logs];
+const commands: readonly Command[] = [serve, check, explain, replay, logs];
 
 /**
  * Runs the command that `argv` names (without the program's own name) and returns the exit code:
