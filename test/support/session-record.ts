@@ -33,6 +33,7 @@ export interface SessionRecord {
   source: { address: string | null; port: number | null };
   http?: { method: string; path?: string; status?: number };
   socks?: { reply: number };
+  tls?: { hello: 'tls' | 'other' | 'unreadable'; sni: string | null; ech: boolean; serverFirst: boolean };
   stage: 'accept' | 'parse' | 'identify' | 'decide' | 'resolve' | 'dial' | 'reply' | 'relay';
   close: { reason: string; detail?: string };
   bytes: { up: number; down: number };
