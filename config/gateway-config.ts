@@ -93,6 +93,9 @@ export const limitsSchema = z
     authenticationCacheTime: duration('5m', 0, 86_400_000).describe(
       'how long a proved password is remembered',
     ),
+    explainedDenials: count(50, 0, 10_000).describe(
+      'denials a second for which the record names the nearest rule and what it lacks; policies over 1,000 rules have none',
+    ),
     resolveTimeout: duration('5s', 100, 60_000).describe(
       'one look-up of a name, A and AAAA together; later is answered 504',
     ),
@@ -210,6 +213,11 @@ export const gatewayConfigSchema = z
         cidrs: z.array(cidr).default([]),
         /** Drop: forbidden answers of a name are left out. Refuse: one forbidden answer refuses the name. */
         onForbiddenAnswer: z.enum(['Drop', 'Refuse']).default('Drop'),
+        /**
+         * Audit lets sessions reach guarded addresses and records `wouldDeny`: for moving in, never for staying. The
+         * gateway's own listeners stay closed.
+         */
+        mode: z.enum(['Enforce', 'Audit']).default('Enforce'),
       })
       .prefault({}),
     egress: z.strictObject({ sourceAddresses: z.array(address).default([]) }).prefault({}),

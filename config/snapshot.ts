@@ -62,6 +62,7 @@ function compileInput({ config, generation, ...input }: SnapshotInput): CompileI
     self: input.self,
     defaultAction: config.defaults.action,
     onForbiddenAnswer: config.guard.onForbiddenAnswer,
+    guardMode: config.guard.mode,
     generation,
     readsServerNames: true,
   };

@@ -3,6 +3,7 @@
 
 import { formatProblem } from '../config/problems.ts';
 import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
+import { DenialExplainer } from './admission/nearest-rule.ts';
 import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
 import { Configuration, ConfigurationError, type StartedConfiguration } from './configuration.ts';
@@ -44,6 +45,10 @@ export async function serve(configFile: string): Promise<number> {
   }
 }
 
+/** Said at the start and at every swap: nobody may forget it. */
+const guardIsOpen =
+  'GUARD IN AUDIT MODE: private, loopback and metadata addresses can be reached by every rule that allows their name or address';
+
 class RunningGateway {
   readonly #configuration: Configuration;
   readonly #messages: Messages;
@@ -77,7 +82,11 @@ class RunningGateway {
       mostByDescriptors,
       refuseAll: () => this.#refusal(),
     });
-    const admission = { resolver: new NameResolver(), verifier: createUserVerifier(config.limits) };
+    const admission = {
+      resolver: new NameResolver(),
+      verifier: createUserVerifier(config.limits),
+      explainer: new DenialExplainer(),
+    };
     this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };
     this.#metrics = new Metrics(this.#readers());
     const most = Math.min(config.limits.sessions, mostByDescriptors);
@@ -128,6 +137,7 @@ class RunningGateway {
 
   #announce(endpoints: { listener: string; address: string; port: number; protocols: string[] }[]): void {
     const snapshot = this.#configuration.holder.current();
+    if (snapshot.config.guard.mode === 'Audit') this.#messages.warn(guardIsOpen);
     if (snapshot.sourceAddresses.length > 0 && !canBindWithoutPort)
       this.#messages.warn('no FFI here: about 28,000 connections at once from each source address');
     if (snapshot.config.log.messages !== 'json') process.stderr.write(banner(snapshot, endpoints));
@@ -138,6 +148,7 @@ class RunningGateway {
   #observeSwaps(): void {
     this.#configuration.holder.onSwap(next => {
       this.#listeners.applyLimits(next.config.limits);
+      if (next.config.guard.mode === 'Audit') this.#messages.warn(guardIsOpen);
       const cut = redecideAll(this.#gateway.sessions, next);
       this.#messages.info(
         { generation: next.generation, ...next.policy.counts, sessionsCut: cut },

@@ -40,6 +40,8 @@ export interface CompileInput {
   readonly defaultAction: 'Allow' | 'Deny';
   /** Carried for admission, which drops or refuses; a decision is about one address. */
   readonly onForbiddenAnswer: 'Drop' | 'Refuse';
+  /** Audit: guarded addresses are reached, and the decision says `wouldDeny`. Enforce by default. */
+  readonly guardMode?: 'Enforce' | 'Audit';
   readonly generation: number;
   /** Whether this gateway reads TLS server names; without it a rule with `tls` is an error. Default false. */
   readonly readsServerNames?: boolean;
@@ -55,6 +57,8 @@ export interface CompiledPolicy {
   /** Whether some policy is in Audit mode. */
   readonly hasAudit: boolean;
   readonly guard: Guard;
+  /** Whether the guard only tells of what it would deny. */
+  readonly guardAudits: boolean;
   readonly subjects: SubjectTable;
   /** Every rule in the order of evaluation, for explaining. */
   readonly rules: readonly PlacedRule[];
@@ -90,6 +94,7 @@ function* compileInTurns(input: CompileInput): Turns<Compiled> {
     onForbiddenAnswer: input.onForbiddenAnswer,
     hasAudit: models.some(model => model.audit),
     guard: createGuard(input.guardCidrs, input.self),
+    guardAudits: input.guardMode === 'Audit',
     subjects: yield* SubjectTable.build(yield* subjectRules(subjects, rules)),
     rules,
     workloads,

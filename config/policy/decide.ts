@@ -25,7 +25,7 @@ const search = new Search();
 
 /** Before DNS: a denial when no address could be allowed for this name, otherwise `resolve`. */
 export function decideByName(policy: CompiledPolicy, question: Question): Decision | 'resolve' {
-  prepare(question, null, null, false);
+  prepare(question, null, null, true, false);
   // A server name that does not fit is told by address, where the reason can name it.
   search.sni = undefined;
   const view = policy.subjects.viewOf(question.client);
@@ -42,7 +42,7 @@ export function decideByName(policy: CompiledPolicy, question: Question): Decisi
  * the denial, not whether the name exists.
  */
 export function decideUnresolved(policy: CompiledPolicy, question: Question): Decision {
-  prepare(question, null, null, false);
+  prepare(question, null, null, true, false);
   search.sni = undefined;
   const view = policy.subjects.viewOf(question.client);
   for (let at = 0; at < view.length; at++) {
@@ -57,9 +57,10 @@ export function decideByAddress(policy: CompiledPolicy, question: Question, addr
   if (policy.guard.isOwnListener(address, question.destination.port))
     return ownListenerDenial(policy, address);
   const hit = policy.guard.hitOf(address);
-  const actual = evaluate(policy, question, address, hit, false);
-  if (!policy.hasAudit || actual.verdict === 'deny') return actual;
-  const shadow = evaluate(policy, question, address, hit, true);
+  const actual = evaluate(policy, question, address, hit, !policy.guardAudits, false);
+  const isAudited = policy.hasAudit || (policy.guardAudits && hit !== null);
+  if (!isAudited || actual.verdict === 'deny') return actual;
+  const shadow = evaluate(policy, question, address, hit, true, true);
   return shadow.verdict === 'deny' ? { ...actual, wouldDeny: groundOf(shadow) } : actual;
 }
 
@@ -67,13 +68,14 @@ function prepare(
   question: Question,
   address: IpAddress | null,
   hit: GuardHit | null,
+  guardHolds: boolean,
   withAudit: boolean,
 ): void {
   const { destination, protocol, nowMs } = question;
   search.host = destination.kind === 'name' ? destination.host : null;
   search.address = address;
   search.embedded = address === null || hit === null ? noAddresses : embeddedIpv4(address);
-  search.opensAt = hit === null ? 0 : hit.opensAt;
+  search.opensAt = hit === null || !guardHolds ? 0 : hit.opensAt;
   search.port = portCode(protocol, destination.port);
   search.nowMs = nowMs;
   search.http = question.http;
@@ -124,9 +126,10 @@ function evaluate(
   question: Question,
   address: IpAddress,
   hit: GuardHit | null,
+  guardHolds: boolean,
   withAudit: boolean,
 ): Decision {
-  prepare(question, address, hit, withAudit);
+  prepare(question, address, hit, guardHolds, withAudit);
   let hindered: Hindered | null = null;
   const view = policy.subjects.viewOf(question.client);
   for (let at = 0; at < view.length; at++) {
@@ -139,7 +142,7 @@ function evaluate(
     return best.decision();
   }
   if (hindered !== null) return hinderedDenial(policy, question, address, hit, hindered);
-  return hit === null ? policy.defaultDecision : guardDenial(policy, address, hit, null);
+  return hit === null || !guardHolds ? policy.defaultDecision : guardDenial(policy, address, hit, null);
 }
 
 function searchTier(indexes: readonly RuleIndex[]): void {

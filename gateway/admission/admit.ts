@@ -2,7 +2,7 @@
 // The only maker of permits. It opens no connection. Every fact it learns is noted in the session as it goes, so
 // that the record of a refused session says as much as that of an allowed one.
 
-import type { IpAddress } from '../../config/policy/address.ts';
+import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
 import { decideByAddress, decideByName, decideUnresolved } from '../../config/policy/decide.ts';
 import type { Decision, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
@@ -10,6 +10,7 @@ import { Failure } from '../session/failure.ts';
 import { unlessLeft } from '../session/leaving.ts';
 import type { Session } from '../session/session.ts';
 import { type Credentials, identify } from './identify.ts';
+import type { DenialExplainer, NearestRule } from './nearest-rule.ts';
 import { type Permit, takePermitOffice } from './permit.ts';
 import type { NameResolver } from './resolve.ts';
 import { sourceFor } from './source-address.ts';
@@ -19,6 +20,7 @@ const issuePermit = takePermitOffice();
 
 export interface Admission {
   resolver: NameResolver;
+  explainer: DenialExplainer;
   verifier: UserVerifier;
 }
 
@@ -52,10 +54,26 @@ export async function admit(
     ...(http && { http }),
   };
   session.question = question;
-  const addresses = await unlessLeft(candidates(admission.resolver, session, question), abort);
-  const allowed = decideAddresses(session, question, addresses);
-  return permitFor(session, allowed);
+  try {
+    const addresses = await unlessLeft(candidates(admission.resolver, session, question), abort);
+    return permitFor(session, decideAddresses(session, question, addresses));
+  } catch (error) {
+    if (session.decision?.verdict === 'deny') explainDenial(admission.explainer, session, error);
+    throw error;
+  }
 }
+
+/** Notes the rule that came nearest; the client hears of it only where that rule is about it at all. */
+function explainDenial(explainer: DenialExplainer, session: Session, error: unknown): void {
+  const { policy, config } = session.snapshot;
+  const [forbidden] = session.forbidden;
+  const address = forbidden === undefined ? null : parseAddress(forbidden);
+  session.nearest = explainer.explain(policy, session.question!, address, config.limits.explainedDenials);
+  if (session.nearest?.forClient && error instanceof Failure) error.hint = hintOf(session.nearest);
+}
+
+const hintOf = ({ policy, rule, lacks }: NearestRule) =>
+  `nearest: ${policy}${rule === null ? '' : ` rule ${rule}`}, but ${lacks.join('; ')}`;
 
 /** The addresses to decide on: the literal itself, or what a name that may be allowed resolves to. */
 async function candidates(

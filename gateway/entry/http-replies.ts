@@ -73,7 +73,8 @@ const dnsParameters = (kind: FailureKind) =>
 /** The whole answer for a failure; `id` is the session's, so that a developer can quote it to who reads the log. */
 export function httpRefusal(failure: Failure, id: string): HttpRefusal {
   const { status, error } = replies[failure.kind];
-  const body = `sallyport: ${failure.message}\nsession ${id}\n`;
+  const hint = failure.hint === null ? '' : `${failure.hint}\n`;
+  const body = `sallyport: ${failure.message}\n${hint}session ${id}\n`;
   const fields: Record<string, string> = {
     'Proxy-Status': `sallyport; error=${error}${dnsParameters(failure.kind)}; details=${quoted(failure.message)}`,
     'Content-Type': 'text/plain; charset=utf-8',

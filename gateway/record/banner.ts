@@ -27,12 +27,13 @@ export function banner(snapshot: Snapshot, endpoints: readonly BannerEndpoint[])
   const rest =
     config.defaults.action === 'Deny' ? 'the rest is denied' : 'the rest is ALLOWED (defaults.action)';
   const counts = `${plural(policy.counts.policies, 'policy', 'policies')}, ${plural(policy.counts.rules, 'rule', 'rules')}`;
+  const guard = config.guard.mode === 'Audit' ? '; THE GUARD ONLY AUDITS (guard.mode)' : '';
   const proxy = endpoints.find(({ protocols }) => protocols.includes('http'));
   const scheme = proxy ? 'http' : 'socks5h';
   return `${[
     `sallyport ${gatewayIdentity.version}`,
     ...lines,
-    `  ${'policy'.padEnd(10)} generation ${generation}: ${counts}; ${rest}`,
+    `  ${'policy'.padEnd(10)} generation ${generation}: ${counts}; ${rest}${guard}`,
     `  ${'records'.padEnd(10)} ${config.log.output === 'stdout' ? 'standard output' : config.log.output}`,
     `  ${'try'.padEnd(10)} curl -v -x ${scheme}://${authority(proxy ?? endpoints[0]!)} https://example.com/`,
   ].join('\n')}\n`;

@@ -58,6 +58,11 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
     'object: tier, policy, rule, reason',
     'on an allow that a policy in Audit mode would deny',
   ],
+  [
+    'decision.nearest',
+    'object: policy, rule, lacks[]',
+    'on a denial, where some Allow came near and `limits.explainedDenials` had room',
+  ],
   ['source.address', 'string or null', 'always; the local address the connection left from'],
   ['source.port', 'number or null', 'always'],
   ['http.method', 'string', 'for `connect`, `http` and `upgrade`'],
@@ -112,10 +117,24 @@ function destinationOf(session: Session) {
   };
 }
 
-function decisionOf({ decision }: Session) {
+function decisionOf({ decision, nearest }: Session) {
   if (!decision) return undefined;
   const { verdict, tier, policy, rule, reason, generation, origin, wouldDeny } = decision;
-  return { verdict, tier, policy, rule, reason, generation, origin, ...(wouldDeny && { wouldDeny }) };
+  return {
+    verdict,
+    tier,
+    policy,
+    rule,
+    reason,
+    generation,
+    origin,
+    ...(wouldDeny && { wouldDeny }),
+    ...nearestOf(nearest),
+  };
+}
+
+function nearestOf(nearest: Session['nearest']) {
+  return nearest && { nearest: { policy: nearest.policy, rule: nearest.rule, lacks: nearest.lacks } };
 }
 
 function closeOf({ closeReason, closeDetail }: Session) {

@@ -55,6 +55,8 @@ export class Failure extends Error {
   readonly kind: FailureKind;
   /** What the client asked for, where that could not be parsed; for the record. */
   readonly target: string | null;
+  /** What would help, for the body of an answer; null where nothing is known. */
+  hint: string | null = null;
 
   constructor(
     kind: FailureKind,

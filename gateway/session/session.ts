@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Decision, PolicyClient, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
+import type { NearestRule } from '../admission/nearest-rule.ts';
 import { asFailure, type Failure, type FailureKind } from './failure.ts';
 
 /** How far a session got, in order; it is logged. */
@@ -67,6 +68,8 @@ export class Session {
   /** Those of `resolved` that policy or guard forbids. */
   forbidden: string[] = [];
   decision: Decision | null = null;
+  /** For a denial, the rule that came nearest to allowing it. */
+  nearest: NearestRule | null = null;
   /** The decision on each allowed address; the one dialled becomes `decision`. */
   decisionsByAddress: ReadonlyMap<string, Decision> | null = null;
   dialled: Dialled | null = null;
