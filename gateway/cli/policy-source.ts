@@ -9,6 +9,7 @@ import { kindOf } from '../../config/kinds.ts';
 import { loadGatewayConfig, loadPolicies } from '../../config/load.ts';
 import { addressBits, cidrOf, parseAddress } from '../../config/policy/address.ts';
 import type { CompiledPolicy, Problem, SourcedDocument } from '../../config/policy/compile.ts';
+import type { Guard } from '../../config/policy/guard.ts';
 import { policyKinds } from '../../config/policy/schema.ts';
 import { formatProblem, inOrder } from '../../config/problems.ts';
 import { checkDocument } from '../../config/schema-problems.ts';
@@ -47,6 +48,12 @@ export async function loadPolicySource(
   const { documents, problems } = await loadPolicies(await policyFiles(policies));
   if (problems.some(isError)) throw new PolicyErrors(problems);
   return sourceOf({ config: found, documents });
+}
+
+/** The guard of a configuration without its policies; of a default one without `config`. */
+export async function loadGuard(config: string | undefined): Promise<Guard> {
+  const found = config === undefined ? defaultConfig() : await configurationAlone(config);
+  return sourceOf({ config: found, documents: [] }).policy.guard;
 }
 
 /** Runs what needs policies; errors in them go to standard error, and the command ends with code 2. */

@@ -65,8 +65,8 @@ function entryLine(text: string, { comment }: WrittenEntry): string {
   return `    - ${text}${comment === undefined ? '' : `  ${commentLine(comment)}`}`;
 }
 
-/** One line, whatever the text holds. */
-function commentLine(text: string): string {
+/** A comment of one line, whatever the text holds. */
+export function commentLine(text: string): string {
   return `# ${text.replace(/[^\x20-\x7e]/g, '?')}`;
 }
 

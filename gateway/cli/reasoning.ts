@@ -48,7 +48,7 @@ export function reasonAbout(policy: CompiledPolicy, question: Question, address:
 }
 
 /** The name and block of the range that closes the address, and of one inside it. */
-export function specialPurpose({ guard }: CompiledPolicy, address: IpAddress): string | null {
+export function specialPurpose({ guard }: Pick<CompiledPolicy, 'guard'>, address: IpAddress): string | null {
   const hit = guard.hitOf(address);
   if (hit === null) return null;
   const { range, embedded } = hit;
