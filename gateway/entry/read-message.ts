@@ -64,7 +64,7 @@ export function readMessage<T>(socket: Socket, step: Step<T>, deadlines: Deadlin
   }
 
   socket.on('data', onData).once('end', onGone).once('close', onGone);
-  if (socket.closed) onGone();
+  if (socket.closed || socket.readableEnded) onGone();
   else socket.resume();
   return promise;
 }

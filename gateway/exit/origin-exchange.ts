@@ -48,6 +48,7 @@ const failureCodes: Record<string, ['origin-timeout' | 'origin-closed' | 'origin
   UND_ERR_HEADERS_TIMEOUT: ['origin-timeout', 'the origin sent no response in time'],
   UND_ERR_BODY_TIMEOUT: ['origin-timeout', 'the origin stopped in the middle of its response'],
   UND_ERR_SOCKET: ['origin-closed', 'the origin closed the connection before its response was whole'],
+  UND_ERR_CLOSED: ['origin-closed', 'the origin closed the connection'],
   UND_ERR_DESTROYED: ['origin-closed', 'the origin closed the connection'],
   UND_ERR_HEADERS_OVERFLOW: ['origin-protocol', 'the head of the response is too large'],
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: [

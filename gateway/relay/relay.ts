@@ -2,6 +2,7 @@
 // itself, a slow reader holds back its writer, silence has a limit. The client's first bytes pass hello-gate.ts.
 
 import type { Socket } from 'node:net';
+import { abortConnection } from '../os/abort-connection.ts';
 import type { Failure } from '../session/failure.ts';
 import type { CloseReason } from '../session/session.ts';
 import { accessDeniedAlert, type Hello } from './client-hello.ts';
@@ -35,8 +36,8 @@ export async function relay(
   options: RelayOptions,
 ): Promise<void> {
   const abort = () => {
-    reset(client);
-    reset(destination);
+    abortConnection(client);
+    abortConnection(destination);
   };
   const idle = () => {
     observer.close('idle-timeout');
@@ -83,13 +84,13 @@ function pumpUp(client: Socket, destination: Socket, observer: RelayObserver, op
     }),
     refuse(failure) {
       observer.close(failure.kind, failure.message);
-      reset(destination);
+      abortConnection(destination);
       client.write(accessDeniedAlert);
       client.destroySoon();
     },
   });
   client.on('data', chunk => gate.push(chunk as Buffer));
-  client.once('end', () => {
+  onEnd(client, () => {
     gate.end();
     destination.end();
   });
@@ -103,8 +104,14 @@ function pumpDown(client: Socket, destination: Socket, observer: RelayObserver):
     observer.bytesDown += length;
   });
   destination.on('data', chunk => send(chunk as Buffer));
-  destination.once('end', () => client.end());
+  onEnd(destination, () => client.end());
   destination.resume();
+}
+
+/** A peer may have ended before anybody listened: an empty paused socket tells of its end at once, and only once. */
+function onEnd(socket: Socket, end: () => void): void {
+  if (socket.readableEnded) end();
+  else socket.once('end', end);
 }
 
 /** Writes with back-pressure. A byte counts when it was handed to the receiving socket. */
@@ -114,9 +121,4 @@ function sender(from: Socket, to: Socket, count: (length: number) => void): (byt
     count(bytes.length);
     if (!to.write(bytes)) from.pause();
   };
-}
-
-/** Closes with RST, so that a peer cannot mistake a cut tunnel for a finished one. */
-function reset(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
 }

@@ -2,7 +2,7 @@
 // The record's count of bytes is that of what was moved, whoever ended first.
 
 import test, { type ExecutionContext } from 'ava';
-import { connect } from '../support/http-client.ts';
+import { connect, connectHead } from '../support/http-client.ts';
 import { during } from '../support/lifetime.ts';
 import { connectRaw, type RawClient } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
@@ -122,5 +122,23 @@ test('a client that resets after its end, while the answer is still coming, ends
   client.reset();
   const record = await recordOf(on.gateway, client);
   t.is(record.close.reason, 'client-reset');
+  await eventually(() => origin.open.size === 0 || undefined, 'the origin to be let go');
+});
+
+test('a client that ends while its tunnel is still being opened', async t => {
+  const origin = during(t, await halfCloseOrigin());
+  const resolving = Promise.withResolvers<void>();
+  on.dns.set('slow-to-resolve.test', async () => {
+    await resolving.promise;
+    return { a: ['127.0.0.1'] };
+  });
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(connectHead(`slow-to-resolve.test:${origin.port}`)).end();
+  await eventually(() => on.dns.queries('slow-to-resolve.test') > 0 || undefined, 'the look-up');
+  // The end has reached the gateway by now, and nothing there listens for it yet.
+  await new Promise(resolve => setTimeout(resolve, 100));
+  resolving.resolve();
+  t.regex((await client.readAll()).toString(), /^HTTP\/1\.1 200 /);
+  t.is((await recordOf(on.gateway, client)).close.reason, 'complete');
   await eventually(() => origin.open.size === 0 || undefined, 'the origin to be let go');
 });
