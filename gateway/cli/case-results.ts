@@ -13,7 +13,7 @@ import { loadPolicySource, PolicyErrors, type PolicySource } from './policy-sour
 import { decideWhole } from './whole-decision.ts';
 
 /** A part of the answer that is not as expected. */
-export interface Mismatch {
+interface Mismatch {
   readonly field: string;
   readonly expected: string;
   readonly got: string;

@@ -5,7 +5,7 @@ import { type CompiledPolicy, workloadOf } from '../../config/policy/compile.ts'
 import type { PolicyClient, Workload } from '../../config/policy/decision.ts';
 
 /** What is told of a workload; what is left out is as Kubernetes has it by default. */
-export interface WorkloadFacts {
+interface WorkloadFacts {
   readonly namespace: string;
   readonly pod?: string | undefined;
   readonly serviceAccount?: string | undefined;

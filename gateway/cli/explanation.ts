@@ -16,7 +16,7 @@ import { type Reasoning, reasonAbout } from './reasoning.ts';
 import { decideWhole, type WholeDecision } from './whole-decision.ts';
 
 /** A policy that does not select the client, and whom it selects. */
-export interface OtherPolicy {
+interface OtherPolicy {
   readonly policy: string;
   readonly subject: string;
 }

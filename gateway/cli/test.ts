@@ -34,7 +34,8 @@ came out. A file holds:
     sni: pay.example.net               # optional: the TLS server name; null for none
     expect: {verdict: Deny, tier: Namespace, wouldDeny: false}
 
-Of expect, only what is written is compared. A policy is Kind/name, Kind/namespace/name, or its name alone; null is none.
+Of expect, only what is written is compared. A policy is Kind/name, Kind/namespace/name, or its name alone; null stands
+for none.
 
   --verbose            list the cases that passed too
   --output text|json   for people (default) or for programs

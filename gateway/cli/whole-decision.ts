@@ -6,7 +6,7 @@ import type { CompiledPolicy } from '../../config/policy/compile.ts';
 import { decideByAddress, decideByName, decideUnresolved } from '../../config/policy/decide.ts';
 import type { Decision, Question } from '../../config/policy/decision.ts';
 
-export interface AddressDecision {
+interface AddressDecision {
   readonly address: IpAddress;
   readonly decision: Decision;
 }

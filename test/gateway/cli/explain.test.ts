@@ -378,6 +378,16 @@ test('policies with errors are told, all of them, and nothing is decided', async
   t.regex(twice.stderr, /is already defined at/);
 });
 
+for (const name of ['explain', 'replay', 'learn', 'test'])
+  test(`${name} is listed, and has a help of its own`, async t => {
+    t.regex((await run(['--help'])).stdout, new RegExp(`^ {2}${name} +\\S`, 'm'));
+    const { code, stdout } = await run([name, '--help']);
+    t.is(code, 0);
+    t.true(stdout.startsWith(`Usage: sallyport ${name} `));
+    t.regex(stdout, /\n\nExit codes: 0 .*, 1 .*, 2 /);
+    t.true(stdout.split('\n').every(line => line.length <= 120));
+  });
+
 const good = ['--policies', 'x.yaml', ...from, '--to', 'a.b:1'];
 const misuses: [string[], string][] = [
   [[], 'no policies given'],

@@ -12,8 +12,8 @@ import { pod } from '../../config/policy/compile-yaml.ts';
 
 type Raw = Record<string, unknown>;
 
-export const names = ['a.com', 'x.a.com', 'y.x.a.com', 'b.com'];
-export const addresses = [
+const names = ['a.com', 'x.a.com', 'y.x.a.com', 'b.com'];
+const addresses = [
   '8.8.8.8',
   '8.8.9.0',
   '2606:4700::1',
@@ -131,7 +131,7 @@ export const policySource: fc.Arbitrary<PolicySource> = fc
 
 const selfBlock = { base: parseAddress('127.0.0.1')!, prefix: 32, text: '127.0.0.1/32' };
 
-export function sourcedDocument(raw: Raw): SourcedDocument {
+function sourcedDocument(raw: Raw): SourcedDocument {
   const kind = policyKinds.find(each => each.kind === raw.kind && each.apiVersion === raw.apiVersion)!;
   return { value: kind.schema.parse(raw), file: 'random.yaml', locate: () => ({ line: 1, column: 1 }) };
 }
