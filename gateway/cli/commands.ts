@@ -6,13 +6,14 @@ import { gatewayIdentity } from '../record/record.ts';
 import { check } from './check.ts';
 import { type Command, type CommandParts, type ExitCode, Misuse } from './command.ts';
 import { explain } from './explain.ts';
+import { importCommand } from './import.ts';
 import { learn } from './learn.ts';
 import { logs } from './logs.ts';
 import { replay } from './replay.ts';
 import { serve } from './serve.ts';
 import { test } from './test.ts';
 
-const commands: readonly Command[] = [serve, check, explain, replay, learn, test, logs];
+const commands: readonly Command[] = [serve, check, explain, replay, learn, test, importCommand, logs];
 
 /**
  * Runs the command that `argv` names (without the program's own name) and returns the exit code:
