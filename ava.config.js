@@ -2,6 +2,6 @@ export default {
   extensions: ['ts'],
   files: ['test/**/*.test.ts'],
   environmentVariables: { NODE_NO_WARNINGS: '1' },
-  timeout: '60s',
+  timeout: '120s',
   concurrency: 2,
 };

@@ -2,6 +2,7 @@
 // The counterpart of open-tunnel.ts. Which transport carries it is origin-exchange's business.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PassThrough, type Readable } from 'node:stream';
 import { admit } from './admission/admit.ts';
 import type { Permit } from './admission/permit.ts';
 import { endToEnd, valuesOf } from './entry/http-fields.ts';
@@ -40,13 +41,14 @@ export async function forwardRequest(
     checkBodyLength(req, session.snapshot.config.limits.requestBodyBytes);
     const asked = admissionRequest(req.method!, request);
     const permit = await admit(gateway.admission, session, asked, leaving.signal);
-    const body = request.hasBody ? req : null;
+    const body = request.hasBody ? ownBody(req) : null;
     const forward: Forward = { gateway, session, req, res, permit, request, body, abort: leaving.signal };
     await (needsNode(req, request, options) ? forwardByNode(forward) : forwardByUndici(forward));
   } catch (error) {
     answerFailure(session, req, res, session.fail(error), options);
   } finally {
     session.finish();
+    discardRest(req);
   }
 }
 
@@ -58,7 +60,7 @@ interface Forward {
   res: ServerResponse;
   permit: Permit;
   request: ProxyRequest;
-  body: IncomingMessage | null;
+  body: Readable | null;
   abort: AbortSignal;
 }
 
@@ -67,15 +69,15 @@ function needsNode(req: IncomingMessage, request: ProxyRequest, options: Forward
   return options.expectsContinue || request.path === '*' || valuesOf(req.rawHeaders, 'trailer').length > 0;
 }
 
-/** A kept connection that the origin was just closing is no failure of the request: it is sent again on a fresh one. */
+/** A kept connection that the origin was just closing is no failure of the request: it is sent once more, on a fresh one. */
 async function forwardByUndici(forward: Forward): Promise<void> {
   const { gateway, session, permit } = forward;
   const identity = `${session.identity.source} ${session.identity.name ?? session.clientAddress}`;
-  for (;;) {
+  for (const fresh of [false, true]) {
     const connection = await dialForSession(
       session,
       gateway.holder,
-      () => gateway.pools.acquire(permit, identity, session.snapshot.config.limits, forward.abort),
+      () => gateway.pools.acquire({ permit, identity, fresh }, session.snapshot.config.limits, forward.abort),
       unused => gateway.pools.release(permit, identity, unused),
     );
     const mayRepeat = connection.reused && forward.body === null && isIdempotent(forward.req.method!);
@@ -206,6 +208,27 @@ function watchLeaving(session: Session, res: ServerResponse): AbortController {
   return controller;
 }
 
+/**
+ * The request's body as a stream of its own: whoever sends it may destroy it without closing the client's connection,
+ * which is still owed an answer. A client that leaves before its end breaks it.
+ */
+function ownBody(req: IncomingMessage): Readable {
+  const body = new PassThrough();
+  req.once('close', () => {
+    if (!req.complete) body.destroy(new Failure('client-gone', 'the client left in the middle of its body'));
+  });
+  return req.pipe(body);
+}
+
+/** What a client still sends after its response: thrown away for a moment, then the connection is closed. */
+function discardRest(req: IncomingMessage): void {
+  if (req.complete || req.destroyed) return;
+  req.unpipe();
+  req.resume();
+  const timer = setTimeout(() => req.socket.destroySoon(), lingerMs);
+  req.once('close', () => clearTimeout(timer));
+}
+
 /** How long the rest of a refused request's body is read and thrown away, so that the answer arrives. */
 const lingerMs = 2_000;
 
@@ -229,5 +252,4 @@ function answerFailure(
     clearTimeout(timer);
     res.end();
   });
-  req.resume();
 }

@@ -18,6 +18,14 @@ export interface OriginConnection {
   dead: boolean;
 }
 
+interface Wanted {
+  permit: Permit;
+  /** Who it is for; a connection is never shared with another. */
+  identity: string;
+  /** Whether a kept connection will not do. */
+  fresh: boolean;
+}
+
 interface Waiter {
   resolve(connection: OriginConnection | null): void;
 }
@@ -55,18 +63,13 @@ export class OriginPools {
 
   /**
    * A connection for one request; give it back with `release`.
-   * @param identity who it is for; never shared with another
    * @throws Failure `origin-busy`, and those of dial()
    */
-  async acquire(
-    permit: Permit,
-    identity: string,
-    limits: Limits,
-    abort: AbortSignal,
-  ): Promise<OriginConnection> {
-    const key = keyOf(permit, identity);
+  async acquire(wanted: Wanted, limits: Limits, abort: AbortSignal): Promise<OriginConnection> {
+    const { permit } = wanted;
+    const key = keyOf(permit, wanted.identity);
     const pool = this.#use(key, limits);
-    const kept = pool.idle.pop();
+    const kept = wanted.fresh ? undefined : pool.idle.pop();
     if (kept) {
       pool.busy += 1;
       return kept;

@@ -1,7 +1,7 @@
 // Waiting with a bound, so that a test that would hang fails and says what it waited for.
 // The bounds are generous on purpose: no test asserts how long something took.
 
-const waitLimitMs = 15_000;
+const waitLimitMs = 40_000;
 
 /** Rejects after the limit with what was awaited and what was seen until then. */
 export async function within<T>(
