@@ -214,6 +214,8 @@ function watchLeaving(session: Session, res: ServerResponse): AbortController {
  */
 function ownBody(req: IncomingMessage): Readable {
   const body = new PassThrough();
+  // Whoever sends the body hears of its end by its own means; nobody may be sending yet, or any more.
+  body.on('error', () => {});
   req.once('close', () => {
     if (!req.complete) body.destroy(new Failure('client-gone', 'the client left in the middle of its body'));
   });
