@@ -124,6 +124,9 @@ export const limitsSchema = z
     idleTimeout: duration('15m', 100, 604_800_000).describe(
       'a tunnel or body without a byte in either direction',
     ),
+    halfCloseTimeout: duration('5m', 100, 604_800_000).describe(
+      'the same for a tunnel of which one direction has ended; the shorter of the two holds',
+    ),
     relayBufferBytes: bytes('64Ki', 4096, 16 * 1024 ** 2).describe(
       'bytes held for a slow reader, each direction',
     ),

@@ -20,6 +20,8 @@ export interface RelayObserver {
 export interface RelayOptions {
   /** Silence in both directions after which the tunnel is closed, milliseconds. */
   idleTimeout: number;
+  /** The same once one direction has ended: a peer that is gone for good often shows as nothing more than an end. */
+  halfCloseTimeout: number;
   /** See HelloGateOptions.timeoutMs. */
   helloTimeout: number;
   judgeHello(hello: Hello): Failure | null;
@@ -51,6 +53,11 @@ export async function relay(
   observer.onCut(abort);
   pumpUp(client, destination, observer, options);
   pumpDown(client, destination, observer);
+  const wait = Math.min(options.idleTimeout, options.halfCloseTimeout);
+  const shorten = () => {
+    for (const socket of [client, destination]) if (!socket.destroyed) socket.setTimeout(wait);
+  };
+  for (const socket of [client, destination]) onEnd(socket, shorten);
   await over;
 }
 

@@ -2,8 +2,10 @@
 // The record's count of bytes is that of what was moved, whoever ended first.
 
 import test, { type ExecutionContext } from 'ava';
+import { startGateway } from '../support/gateway.ts';
 import { connect, connectHead } from '../support/http-client.ts';
 import { during } from '../support/lifetime.ts';
+import { allowLoopback } from '../support/policies.ts';
 import { connectRaw, type RawClient } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
@@ -141,4 +143,20 @@ test('a client that ends while its tunnel is still being opened', async t => {
   t.regex((await client.readAll()).toString(), /^HTTP\/1\.1 200 /);
   t.is((await recordOf(on.gateway, client)).close.reason, 'complete');
   await eventually(() => origin.open.size === 0 || undefined, 'the origin to be let go');
+});
+
+test('a tunnel of which one direction has ended waits no longer than halfCloseTimeout', async t => {
+  const gateway = during(
+    t,
+    await startGateway({ policies: [allowLoopback], config: { limits: { halfCloseTimeout: '300ms' } } }),
+  );
+  const origin = during(t, await silentOrigin());
+  const [whole, half] = [
+    await connectRaw(t, { port: gateway.proxy }),
+    await connectRaw(t, { port: gateway.proxy }),
+  ];
+  for (const client of [whole, half]) t.is((await connect(client, origin.authority)).status, 200);
+  half.end();
+  t.is((await recordOf(gateway, half)).close.reason, 'idle-timeout');
+  t.is(whole.socket.destroyed, false, 'the other tunnel has the longer wait');
 });
