@@ -134,6 +134,7 @@ function checkPolicies(
     defaultAction: 'Deny',
     onForbiddenAnswer: 'Drop',
     generation: 1,
+    readsServerNames: true,
   });
   const isWhole = !found.some(isError);
   problems.push(...found, ...(isWhole ? withFindings(compiled, documents, policy, lint) : compiled));

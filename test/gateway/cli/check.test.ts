@@ -224,3 +224,8 @@ test('a name that is an address is an error with the remedy', async t => {
   t.is(code, 1);
   t.regex(stdout, /an address is matched by cidr, never by host.*write cidr: 10\.0\.0\.1\/32/);
 });
+
+test('a rule on server names is checked alone as it is in a configuration', async t => {
+  const withTls = policy('a').replace('ports: [443]', 'ports: [443], tls: {sni: Any}');
+  t.is((await check(t, { 'a.yaml': withTls }, ['a.yaml'])).code, 0);
+});
