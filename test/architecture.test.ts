@@ -9,7 +9,8 @@ const root = join(import.meta.dirname, '..');
 const files = globSync('{gateway,config,k8s,benchmarks,test}/**/*.ts', { cwd: root }).sort();
 const text = (file: string) => readFileSync(join(root, file), 'utf8');
 
-const importPattern = /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+'([^']+)'|import\('([^']+)'\)|(?:^|\n)import '([^']+)'/g;
+const importPattern =
+  /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+'([^']+)'|import\('([^']+)'\)|(?:^|\n)import '([^']+)'/g;
 
 interface Import {
   from: string;
@@ -60,8 +61,12 @@ const rules: { name: string; reason: string; forbidden: (edge: Import) => boolea
     name: 'protocol parsers know bytes only',
     reason: 'no policy, no dialling, no sockets: the same machines serve every speed of the path',
     forbidden: ({ from, to }) =>
-      /^gateway\/entry\/(connect-head|socks5|http-fields|proxy-request|http-replies|socks-replies)\.ts$/.test(from) &&
-      (/^node:(net|http)$/.test(to) ? to === 'node:net' && from !== 'gateway/entry/socks-replies.ts' : /^gateway\/(exit|relay|record|admin)\//.test(to)),
+      /^gateway\/entry\/(connect-head|socks5|http-fields|proxy-request|http-replies|socks-replies)\.ts$/.test(
+        from,
+      ) &&
+      (/^node:(net|http)$/.test(to)
+        ? to === 'node:net' && from !== 'gateway/entry/socks-replies.ts'
+        : /^gateway\/(exit|relay|record|admin)\//.test(to)),
   },
   {
     name: 'only os/ speaks to the C library',
@@ -80,7 +85,8 @@ const rules: { name: string; reason: string; forbidden: (edge: Import) => boolea
   {
     name: 'the command line does not load the running gateway',
     reason: 'check, explain and the like start fast and work where no gateway may run',
-    forbidden: ({ from, to }) => from.startsWith('gateway/cli/') && /^gateway\/(entry|exit|relay|session|admin|os)\//.test(to),
+    forbidden: ({ from, to }) =>
+      from.startsWith('gateway/cli/') && /^gateway\/(entry|exit|relay|session|admin|os)\//.test(to),
   },
 ];
 

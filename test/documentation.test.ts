@@ -62,7 +62,9 @@ for (const page of pages) {
   });
 
   test(`${page}: source files and functions that it names exist`, t => {
-    const files = [...read(page).matchAll(/`((?:gateway|config|test|benchmarks|k8s)\/[\w./-]+\.(?:ts|yaml|md))`/g)];
+    const files = [
+      ...read(page).matchAll(/`((?:gateway|config|test|benchmarks|k8s)\/[\w./-]+\.(?:ts|yaml|md))`/g),
+    ];
     t.deepEqual(
       files.map(match => match[1]!).filter(file => !existsSync(join(root, file))),
       [],

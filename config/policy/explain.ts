@@ -18,7 +18,7 @@ import type { PlacedRule } from './rule-order.ts';
 import { subjectMatches } from './subject.ts';
 
 /** What a rule asks for, and a question may not have. */
-export type Condition =
+type Condition =
   | 'client'
   | 'mode'
   | 'time'
@@ -30,7 +30,7 @@ export type Condition =
   | 'order';
 
 /** One condition that does not hold, in words. */
-export interface Miss {
+interface Miss {
   readonly condition: Condition;
   readonly why: string;
 }

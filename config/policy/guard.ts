@@ -7,7 +7,7 @@ import { noNode, prefixTable } from './prefix-table.ts';
 import { specialPurposeRanges } from './special-purpose.ts';
 
 /** A named range that is refused unless a rule names it. */
-export interface GuardRange {
+interface GuardRange {
   readonly name: string;
   readonly cidr: Cidr;
   /** Opened only one address at a time. */

@@ -21,7 +21,7 @@ export interface Cover {
 }
 
 /** Candidates looked at for one destination; past them a finding may be missed, and none is wrong. */
-const mostCandidates = 1_000;
+const mostCandidates = 200;
 
 /** Earlier rules of like subjects, by what they name. */
 interface Bucket {

@@ -25,7 +25,7 @@ export type CloseReason =
   | 'idle-timeout'
   | 'drain-deadline';
 
-/** How the identity of a client was found, in DESIGN's order of trust. */
+/** How the identity of a client was found, the most trusted first. */
 export interface Identity {
   source: 'user' | 'workload' | 'cidr' | 'none';
   /** User name, `namespace/pod`, or the most specific client CIDR that a policy names; null for `none`. */
