@@ -209,7 +209,7 @@ function objectsFor(
   const denials = admin('-deny', priorities.deny, deny);
   if (namespace !== null && isolates) {
     const spec = { ...(Object.keys(subject).length > 0 && { subject }), rules: allow };
-    return [namespacedPolicy({ ...metadataOf(name, context, namespace), namespace }, spec), ...denials];
+    return [namespacedPolicy(metadataOf(name, context, namespace), spec), ...denials];
   }
   const rest = {
     tier: 'Baseline',
@@ -224,7 +224,11 @@ function objectsFor(
   ];
 }
 
-function metadataOf(name: string, { names, place }: SpecContext, scope = ''): Metadata {
+function metadataOf(name: string, { names, place }: SpecContext, namespace: string | null = null): Metadata {
   const { file, line } = place();
-  return { name: names.next(name, scope), annotations: { [importedFromAnnotation]: `${file}:${line}` } };
+  return {
+    name: names.next(name, namespace ?? ''),
+    ...(namespace !== null && { namespace }),
+    annotations: { [importedFromAnnotation]: `${file}:${line}` },
+  };
 }

@@ -175,7 +175,7 @@ function policiesOf(service: Service, acl: Acl, user: string | null): ImportedOb
   notes.changed(
     place('action'),
     'report became two policies, of which one is in Audit mode',
-    'remove the other to enforce',
+    'set mode: Enforce on that one to enforce',
   );
   return [
     make('-report', { priority: priorities.report, mode: 'Audit', rules: [...rules, denyRest] }),

@@ -69,9 +69,9 @@ apiVersion: sallyport.dev/v1alpha1
 kind: EgressPolicy
 metadata:
   name: p
+  namespace: a
   annotations:
     sallyport.dev/imported-from: given:5
-  namespace: a
 spec:
   subject:
     podSelector:
