@@ -24,7 +24,7 @@ test('the least configuration takes safe defaults', t => {
     },
   ]);
   t.deepEqual(config.defaults, { action: 'Deny' });
-  t.deepEqual(config.guard, { cidrs: [], onForbiddenAnswer: 'Drop' });
+  t.deepEqual(config.guard, { cidrs: [], onForbiddenAnswer: 'Drop', mode: 'Enforce' });
   t.like(config.log, { output: 'stdout', onUnwritable: 'Refuse', queueBytes: 16 * 1024 ** 2 });
   t.deepEqual(config.policies, { files: [] });
   t.is(config.admin, undefined);

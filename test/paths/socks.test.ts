@@ -55,9 +55,9 @@ test('an IPv4 destination: the reply carries the address and port the connection
   t.is(reply.code, 0);
   t.is(reply.addressType, 1);
   t.is(reply.raw.length, 10);
+  t.is((await client.send('hello').read(5)).toString(), 'hello');
   t.is(reply.address.join('.'), origin.peers[0]!.address);
   t.is(reply.port, origin.peers[0]!.port);
-  t.is((await client.send('hello').read(5)).toString(), 'hello');
   await client.end().readAll();
   const record = await recordOf(on.gateway, client);
   t.like(record, {
