@@ -60,7 +60,7 @@ function addressMistake(text: string): PatternError | null {
 function wildcardMistake(text: string): PatternError {
   const name = /^\*+\.?([^*]+)$/.exec(text)?.[1]?.replace(/^\.+/, '');
   return problem(
-    `a wildcard stands only for whole labels at the front, got ${quote(text)}`,
+    'a wildcard stands only for whole labels at the front',
     name === undefined
       ? 'write a name, *.name or *'
       : `write *.${name} for every name under ${name}, and ${name} itself beside it if it is meant too`,
