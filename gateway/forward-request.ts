@@ -20,6 +20,7 @@ import {
 import { startNodeExchange } from './exit/origin-exchange-node.ts';
 import type { Gateway } from './gateway.ts';
 import { Failure } from './session/failure.ts';
+import { Leaving } from './session/leaving.ts';
 import type { Session } from './session/session.ts';
 
 export interface ForwardOptions {
@@ -35,14 +36,14 @@ export async function forwardRequest(
   res: ServerResponse,
   options: ForwardOptions,
 ): Promise<void> {
-  const leaving = watchLeaving(session, res);
+  const leaving = watchResponse(session, res);
   try {
     const request = takeRequest(session, 'http', req);
     checkBodyLength(req, session.snapshot.config.limits.requestBodyBytes);
     const asked = admissionRequest(req.method!, request);
-    const permit = await admit(gateway.admission, session, asked, leaving.signal);
+    const permit = await admit(gateway.admission, session, asked, leaving);
     const body = request.hasBody ? ownBody(req) : null;
-    const forward: Forward = { gateway, session, req, res, permit, request, body, abort: leaving.signal };
+    const forward: Forward = { gateway, session, req, res, permit, request, body, leaving };
     await (needsNode(req, request, options) ? forwardByNode(forward) : forwardByUndici(forward));
   } catch (error) {
     answerFailure(session, req, res, session.fail(error), options);
@@ -61,7 +62,7 @@ interface Forward {
   permit: Permit;
   request: ProxyRequest;
   body: Readable | null;
-  abort: AbortSignal;
+  leaving: Leaving;
 }
 
 /** What undici cannot send (see origin-exchange-node.ts). */
@@ -77,7 +78,8 @@ async function forwardByUndici(forward: Forward): Promise<void> {
     const connection = await dialForSession(
       session,
       gateway.holder,
-      () => gateway.pools.acquire({ permit, identity, fresh }, session.snapshot.config.limits, forward.abort),
+      () =>
+        gateway.pools.acquire({ permit, identity, fresh }, session.snapshot.config.limits, forward.leaving),
       unused => gateway.pools.release(permit, identity, unused),
     );
     const mayRepeat = connection.reused && forward.body === null && isIdempotent(forward.req.method!);
@@ -98,12 +100,12 @@ async function forwardByUndici(forward: Forward): Promise<void> {
 }
 
 async function forwardByNode(forward: Forward): Promise<void> {
-  const { session, permit, abort, res } = forward;
+  const { session, permit, leaving, res } = forward;
   const { limits } = session.snapshot.config;
   const connection = await dialForSession(
     session,
     forward.gateway.holder,
-    () => dial(permit, limits, abort),
+    () => dial(permit, limits, leaving),
     unused => unused.socket.destroy(),
   );
   const request = originRequest(forward);
@@ -132,7 +134,7 @@ function originRequest({ req, request, body }: Forward): OriginRequest {
 
 /** Runs an exchange into the client's response. Rejects with a Failure; resolves when the response is over. */
 function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange): Promise<void> {
-  const { session, res, abort } = forward;
+  const { session, res, leaving } = forward;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const mostBody = session.snapshot.config.limits.requestBodyBytes;
   const exchange = start({
@@ -171,8 +173,7 @@ function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange
     // The origin may be done already: then nothing else would end the wait for the client to take its response.
     reject(new Failure('client-gone', 'the client left before its response was whole'));
   };
-  abort.addEventListener('abort', leave);
-  if (abort.aborted) leave();
+  leaving.onLeave(leave);
   return promise;
 }
 
@@ -197,15 +198,15 @@ function checkBodyLength(req: IncomingMessage, most: number): void {
 }
 
 /** The response closing before it is finished means that the client left, or that the session is cut. */
-function watchLeaving(session: Session, res: ServerResponse): AbortController {
-  const controller = new AbortController();
+function watchResponse(session: Session, res: ServerResponse): Leaving {
+  const leaving = new Leaving();
   res.once('close', () => {
     if (res.writableFinished) return;
     session.close('client-gone');
-    controller.abort();
+    leaving.leave();
   });
   session.onCut(() => res.destroy());
-  return controller;
+  return leaving;
 }
 
 /**

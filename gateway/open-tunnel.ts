@@ -26,18 +26,18 @@ export async function openTunnel(
   request: AdmissionRequest,
   replies: TunnelReplies,
 ): Promise<void> {
-  const leaving = watchLeaving(client);
+  const { leaving, over } = watchLeaving(client);
   session.onCut(() => client.destroy());
   try {
-    const permit = await admit(gateway.admission, session, request, leaving.signal);
+    const permit = await admit(gateway.admission, session, request, leaving);
     const { limits } = session.snapshot.config;
     const { socket, dialled } = await dialForSession(
       session,
       gateway.holder,
-      () => dial(permit, limits, leaving.signal),
+      () => dial(permit, limits, leaving),
       connection => connection.socket.destroy(),
     );
-    leaving.over();
+    over();
     client.write(replies.established(dialled));
     session.stage = 'relay';
     await relay(client, socket, session, { ...limits, judgeHello: hello => judgeHello(session, hello) });

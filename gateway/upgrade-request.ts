@@ -22,17 +22,17 @@ export async function upgradeRequest(
   client: Socket,
   head: Buffer,
 ): Promise<void> {
-  const leaving = watchLeaving(client);
+  const { leaving } = watchLeaving(client);
   session.onCut(() => client.destroy());
   try {
     const { limits } = session.snapshot.config;
     const request = takeRequest(session, 'upgrade', req);
     const asked = admissionRequest(req.method!, request);
-    const permit = await admit(gateway.admission, session, asked, leaving.signal);
+    const permit = await admit(gateway.admission, session, asked, leaving);
     const { socket: origin } = await dialForSession(
       session,
       gateway.holder,
-      () => dial(permit, limits, leaving.signal),
+      () => dial(permit, limits, leaving),
       connection => connection.socket.destroy(),
     );
     const readBefore = client.bytesRead;

@@ -7,7 +7,7 @@ import { decideByAddress, decideByName, decideUnresolved } from '../../config/po
 import type { Decision, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import { Failure } from '../session/failure.ts';
-import { unlessLeft } from '../session/leaving.ts';
+import { type Leaving, unlessLeft } from '../session/leaving.ts';
 import type { Session } from '../session/session.ts';
 import { type Credentials, identify } from './identify.ts';
 import type { DenialExplainer, NearestRule } from './nearest-rule.ts';
@@ -32,19 +32,19 @@ export interface AdmissionRequest {
 
 /**
  * Decides whether and to where a session may dial.
- * @param abort ends the wait when the client leaves or is cut
+ * @param leaving ends the wait when the client leaves or is cut
  * @throws Failure with the reason, the decision being noted in the session
  */
 export async function admit(
   admission: Admission,
   session: Session,
   request: AdmissionRequest,
-  abort: AbortSignal,
+  leaving: Leaving,
 ): Promise<Permit> {
   if (session.overLimit) throw session.overLimit;
   session.stage = 'identify';
   session.destination = request.destination;
-  const client = await unlessLeft(identify(session, request.credentials, admission.verifier), abort);
+  const client = await unlessLeft(identify(session, request.credentials, admission.verifier), leaving);
   const { destination, http } = request;
   const question: Question = {
     client,
@@ -55,7 +55,7 @@ export async function admit(
   };
   session.question = question;
   try {
-    const addresses = await unlessLeft(candidates(admission.resolver, session, question), abort);
+    const addresses = await unlessLeft(candidates(admission.resolver, session, question), leaving);
     return permitFor(session, decideAddresses(session, question, addresses));
   } catch (error) {
     if (session.decision?.verdict === 'deny') explainDenial(admission.explainer, session, error);
@@ -76,11 +76,11 @@ const hintOf = ({ policy, rule, lacks }: NearestRule) =>
   `nearest: ${policy}${rule === null ? '' : ` rule ${rule}`}, but ${lacks.join('; ')}`;
 
 /** The addresses to decide on: the literal itself, or what a name that may be allowed resolves to. */
-async function candidates(
+function candidates(
   resolver: NameResolver,
   session: Session,
   question: Question,
-): Promise<readonly IpAddress[]> {
+): readonly IpAddress[] | Promise<readonly IpAddress[]> {
   session.stage = 'decide';
   const { destination } = question;
   if (destination.address) return [destination.address];
@@ -89,28 +89,41 @@ async function candidates(
   return resolveName(resolver, session, destination.host);
 }
 
-async function resolveName(
+/** What is remembered is there at once; only a look-up makes a promise. */
+function resolveName(
   resolver: NameResolver,
   session: Session,
   name: string,
-): Promise<readonly IpAddress[]> {
+): readonly IpAddress[] | Promise<readonly IpAddress[]> {
   session.stage = 'resolve';
   const before = performance.now();
-  try {
-    const { dns, limits } = session.snapshot.config;
-    const addresses = await resolver.resolve(name, dns?.servers ?? null, limits);
+  const { dns, limits } = session.snapshot.config;
+  const resolved = (addresses: readonly IpAddress[]) => {
+    session.resolveMs = performance.now() - before;
     session.resolved = addresses.map(address => address.text);
     return addresses;
-  } catch (error) {
-    // Threat: the gateway as an oracle of names, for a client that may go to none of them.
-    const { policy } = session.snapshot;
-    const byName = decideUnresolved(policy, session.question!);
-    if (byName.verdict === 'deny') throw refuse(session, byName, 'denied-by-name');
-    session.decision = byName;
-    throw error;
-  } finally {
+  };
+  const failed = (error: unknown) => {
     session.resolveMs = performance.now() - before;
+    throw denialBehind(session, error);
+  };
+  try {
+    const found = resolver.resolve(name, dns?.servers ?? null, limits);
+    return found instanceof Promise ? found.then(resolved, failed) : resolved(found);
+  } catch (error) {
+    return failed(error);
   }
+}
+
+/**
+ * Threat: the gateway as an oracle of names. A client that no rule lets go to a name by its name hears of the denial,
+ * not of what DNS said.
+ */
+function denialBehind(session: Session, error: unknown): unknown {
+  const byName = decideUnresolved(session.snapshot.policy, session.question!);
+  if (byName.verdict === 'deny') return refuse(session, byName, 'denied-by-name');
+  session.decision = byName;
+  return error;
 }
 
 /** Promise 2: every answer is classified. What is forbidden is left out or refuses the whole, as configured. */

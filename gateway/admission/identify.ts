@@ -5,7 +5,7 @@
 
 import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
 import { clientCidrOf, workloadOf } from '../../config/policy/compile.ts';
-import type { PolicyClient } from '../../config/policy/decision.ts';
+import type { PolicyClient, Workload } from '../../config/policy/decision.ts';
 import { Failure } from '../session/failure.ts';
 import type { Session } from '../session/session.ts';
 import type { UserVerifier } from './users.ts';
@@ -24,36 +24,36 @@ function credentialsRequired(session: Session): boolean {
 /**
  * @throws Failure `authentication-required`, `authentication-failed`, `authentication-busy`
  */
-export async function identify(
+export function identify(
   session: Session,
   credentials: Credentials | null,
   verifier: UserVerifier,
-): Promise<PolicyClient> {
+): PolicyClient | Promise<PolicyClient> {
   const address = parseAddress(session.clientAddress);
-  if (credentials) await proveUser(session, credentials, verifier);
-  else if (credentialsRequired(session))
-    throw new Failure('authentication-required', 'this listener asks for a user and password');
-  else identifyByAddress(session, address);
   const workload = address && workloadOf(session.snapshot.policy, address);
-  return { address, user: credentials?.user ?? null, workload };
+  if (credentials)
+    return proveUser(session, credentials, verifier).then(user => ({ address, user, workload }));
+  if (credentialsRequired(session))
+    throw new Failure('authentication-required', 'this listener asks for a user and password');
+  identifyByAddress(session, address, workload);
+  return { address, user: null, workload };
 }
 
 async function proveUser(
   session: Session,
   { user, password }: Credentials,
   verifier: UserVerifier,
-): Promise<void> {
+): Promise<string> {
   const outcome = await verifier.verify(session.snapshot.users, user, password);
   if (outcome === 'busy') throw new Failure('authentication-busy', 'too many passwords are being checked');
   if (outcome === 'wrong') throw new Failure('authentication-failed', 'unknown user or wrong password');
   session.identity = { source: 'user', name: user };
+  return user;
 }
 
-function identifyByAddress(session: Session, address: IpAddress | null): void {
+function identifyByAddress(session: Session, address: IpAddress | null, workload: Workload | null): void {
   if (address === null) return;
-  const { policy } = session.snapshot;
-  const workload = workloadOf(policy, address);
-  const cidr = clientCidrOf(policy, address);
+  const cidr = clientCidrOf(session.snapshot.policy, address);
   if (workload) session.identity = { source: 'workload', name: `${workload.namespace}/${workload.pod}` };
   else if (cidr) session.identity = { source: 'cidr', name: cidr };
 }

@@ -37,19 +37,18 @@ export class NameResolver {
   }
 
   /**
-   * The addresses of a normalised name, at least one.
+   * The addresses of a normalised name, at least one; at once where they are remembered.
    * @throws Failure `name-not-found`, `name-without-address`, `resolve-failed`, `resolve-timeout`, `resolve-busy`
    */
-  async resolve(
+  resolve(
     name: string,
     servers: readonly string[] | null,
     limits: Limits,
-  ): Promise<readonly IpAddress[]> {
+  ): readonly IpAddress[] | Promise<readonly IpAddress[]> {
     if (isLocalhost(name)) return loopback;
     this.#use(servers, limits);
-    const resolution = this.#cache.get(name, performance.now()) ?? (await this.#lookUpOnce(name, limits));
-    if (resolution instanceof Failure) throw resolution;
-    return resolution;
+    const known = this.#cache.get(name, performance.now());
+    return known === null ? this.#lookUpOnce(name, limits).then(addressesOf) : addressesOf(known);
   }
 
   /** Other servers may answer otherwise: what was remembered is forgotten with them. */
@@ -91,6 +90,12 @@ export class NameResolver {
     if (answers.length > 0) return foundAddresses(answers, limits);
     return foundNothing(name, [errorOf(v6), errorOf(v4)], limits);
   }
+}
+
+/** @throws the Failure that stands for no addresses */
+function addressesOf(resolution: Resolution): readonly IpAddress[] {
+  if (resolution instanceof Failure) throw resolution;
+  return resolution;
 }
 
 interface Found {

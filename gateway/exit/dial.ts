@@ -7,6 +7,7 @@ import type { IpAddress } from '../../config/policy/address.ts';
 import { isPermit, type Permit } from '../admission/permit.ts';
 import { boundSocket, canBindWithoutPort } from '../os/bound-socket.ts';
 import { connectFailure, Failure } from '../session/failure.ts';
+import type { Leaving } from '../session/leaving.ts';
 import type { Dialled } from '../session/session.ts';
 
 export interface Connection {
@@ -18,18 +19,18 @@ type DialLimits = Pick<Limits, 'connectTimeout' | 'connectAttemptDelay' | 'relay
 
 /**
  * Connects to the first permitted address that answers. The socket is paused, half-open capable, without Nagle delay.
- * @throws Failure of the attempt that says most, `connect-timeout` after `connectTimeout`, `client-gone` on abort
+ * @throws Failure of the attempt that says most, `connect-timeout` after `connectTimeout`, `client-gone` when the client leaves
  */
-export async function dial(permit: Permit, limits: DialLimits, abort: AbortSignal): Promise<Connection> {
+export async function dial(permit: Permit, limits: DialLimits, leaving: Leaving): Promise<Connection> {
   if (!isPermit(permit)) throw new TypeError('dial() takes a permit, which admit() alone can make');
-  return new Race(permit, limits, abort).run();
+  return new Race(permit, limits, leaving).run();
 }
 
 /** The attempts of one dial: each starts when the one before has failed or had its head start. */
 class Race {
   readonly #permit: Permit;
   readonly #limits: DialLimits;
-  readonly #abort: AbortSignal;
+  readonly #leaving: Leaving;
   readonly #open = new Set<Socket>();
   readonly #failures: Failure[] = [];
   readonly #outcome = Promise.withResolvers<Connection>();
@@ -37,26 +38,25 @@ class Race {
   #over = false;
   #headStart: NodeJS.Timeout | undefined;
 
-  constructor(permit: Permit, limits: DialLimits, abort: AbortSignal) {
+  constructor(permit: Permit, limits: DialLimits, leaving: Leaving) {
     this.#permit = permit;
     this.#limits = limits;
-    this.#abort = abort;
+    this.#leaving = leaving;
   }
 
   async run(): Promise<Connection> {
     const deadline = setTimeout(() => this.#lose(this.#timedOut()), this.#limits.connectTimeout);
-    const onAbort = () =>
-      this.#lose(new Failure('client-gone', 'the client left while the gateway was connecting'));
-    this.#abort.addEventListener('abort', onAbort);
-    if (this.#abort.aborted) onAbort();
-    else this.#attempt();
+    const stay = this.#leaving.onLeave(() =>
+      this.#lose(new Failure('client-gone', 'the client left while the gateway was connecting')),
+    );
+    if (!this.#over) this.#attempt();
     try {
       return await this.#outcome.promise;
     } finally {
       this.#over = true;
       clearTimeout(deadline);
       clearTimeout(this.#headStart);
-      this.#abort.removeEventListener('abort', onAbort);
+      stay();
       for (const socket of this.#open) socket.destroy();
     }
   }
@@ -136,24 +136,22 @@ function mostTelling(failures: readonly Failure[]): Failure {
 }
 
 function startConnecting(address: IpAddress, permit: Permit, highWaterMark: number): Socket {
-  // net.Socket takes the stream option too, though its types do not say so.
-  const options: SocketConstructorOpts & { highWaterMark: number } = { allowHalfOpen: true, highWaterMark };
-  const source = permit.source[address.family];
-  const to = {
-    host: address.text,
-    port: permit.port,
-    autoSelectFamily: false,
+  const options = {
+    allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
-  };
+    keepAliveInitialDelay: keepAliveDelayMs,
+    highWaterMark,
+    // net.Socket takes these, though its types say so of connect() alone.
+  } as SocketConstructorOpts;
+  const source = permit.source[address.family];
+  const to = { host: address.text, port: permit.port, autoSelectFamily: false };
   if (source === null) return connect({ ...options, ...to });
   if (!canBindWithoutPort) return connect({ ...options, ...to, localAddress: source.text });
   return boundSocket(source, options).connect(to);
 }
 
 function connected(socket: Socket, address: IpAddress, port: number): Connection {
-  socket.setNoDelay(true);
-  socket.setKeepAlive(true, keepAliveDelayMs);
   const dialled = {
     address: address.text,
     port,

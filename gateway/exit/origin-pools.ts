@@ -6,6 +6,7 @@ import { Client } from 'undici';
 import type { Limits } from '../../config/gateway-config.ts';
 import type { Permit } from '../admission/permit.ts';
 import { Failure } from '../session/failure.ts';
+import type { Leaving } from '../session/leaving.ts';
 import type { Dialled } from '../session/session.ts';
 import { type Connection, dial } from './dial.ts';
 
@@ -65,7 +66,7 @@ export class OriginPools {
    * A connection for one request; give it back with `release`.
    * @throws Failure `origin-busy`, and those of dial()
    */
-  async acquire(wanted: Wanted, limits: Limits, abort: AbortSignal): Promise<OriginConnection> {
+  async acquire(wanted: Wanted, limits: Limits, leaving: Leaving): Promise<OriginConnection> {
     const { permit } = wanted;
     const key = keyOf(permit, wanted.identity);
     const pool = this.#use(key, limits);
@@ -75,11 +76,11 @@ export class OriginPools {
       return kept;
     }
     if (pool.busy >= limits.originConnections) {
-      const handed = await this.#wait(pool, limits, abort);
+      const handed = await this.#wait(pool, limits, leaving);
       if (handed) return handed;
     } else pool.busy += 1;
     try {
-      return this.#connected(key, pool, await dial(permit, limits, abort), limits);
+      return this.#connected(key, pool, await dial(permit, limits, leaving), limits);
     } catch (error) {
       this.#leave(key, pool);
       throw error;
@@ -130,14 +131,15 @@ export class OriginPools {
   }
 
   /** Waits for a slot: a connection, or null for leave to dial one. The slot stays counted as busy. */
-  #wait(pool: OriginPool, limits: Limits, abort: AbortSignal): Promise<OriginConnection | null> {
+  #wait(pool: OriginPool, limits: Limits, leaving: Leaving): Promise<OriginConnection | null> {
     if (pool.waiting.size >= limits.originQueue)
       throw new Failure('origin-busy', 'too many requests wait for this origin');
     const { promise, resolve, reject } = Promise.withResolvers<OriginConnection | null>();
+    let stay: (() => void) | undefined;
     const done = () => {
       pool.waiting.delete(waiter);
       clearTimeout(timer);
-      abort.removeEventListener('abort', onAbort);
+      stay?.();
     };
     const waiter: Waiter = {
       resolve(connection) {
@@ -149,13 +151,14 @@ export class OriginPools {
       done();
       reject(failure);
     };
-    const onAbort = () => giveUp(new Failure('client-gone', 'the client left while its request waited'));
     const timer = setTimeout(
       () => giveUp(new Failure('origin-busy', 'no connection to this origin came free in time')),
       limits.connectTimeout,
     );
-    abort.addEventListener('abort', onAbort);
     pool.waiting.add(waiter);
+    stay = leaving.onLeave(() =>
+      giveUp(new Failure('client-gone', 'the client left while its request waited')),
+    );
     return promise;
   }
 

@@ -1,35 +1,60 @@
 // A client that leaves, or is cut, while work is done for it: the wait for that work ends at once. The work itself
-// may go on (a look-up serves others too); it is nobody's any more.
+// may go on (a look-up serves others too); it is nobody's any more. Like an AbortSignal, at a tenth of its cost:
+// every session has one.
 
 import type { EventEmitter } from 'node:events';
 import { Failure } from './failure.ts';
 
-/** Given to abort(), which would make an exception with a stack for each session otherwise. */
-const gone = new Failure('client-gone', 'the client left');
+export class Leaving {
+  #left = false;
+  readonly #listeners: (() => void)[] = [];
 
-export interface Leaving {
-  readonly signal: AbortSignal;
-  /** What was done for the client is done: its leaving stops nothing any more. */
-  over(): void;
-}
+  get left(): boolean {
+    return this.#left;
+  }
 
-/** Aborts when `client` closes, or at once if it is closed. */
-export function watchLeaving(client: EventEmitter & { readonly closed: boolean }): Leaving {
-  const controller = new AbortController();
-  const leave = () => controller.abort(gone);
-  client.once('close', leave);
-  if (client.closed) leave();
-  return { signal: controller.signal, over: () => void client.off('close', leave) };
+  /** Tells everyone who waits; once. */
+  leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    for (const listener of this.#listeners.splice(0)) listener();
+  }
+
+  /** Calls `listener` when the client leaves, or at once if it has. Returns what takes that back. */
+  onLeave(listener: () => void): () => void {
+    if (this.#left) {
+      listener();
+      return () => {};
+    }
+    this.#listeners.push(listener);
+    return () => {
+      const at = this.#listeners.indexOf(listener);
+      if (at >= 0) this.#listeners.splice(at, 1);
+    };
+  }
 }
 
 /**
- * The promise's outcome, or Failure `client-gone` as soon as the signal aborts.
+ * Watches a connection until `over` is called: from then on its closing stops nothing any more.
  */
-export function unlessLeft<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
+export function watchLeaving(client: EventEmitter & { readonly closed: boolean }): {
+  leaving: Leaving;
+  over(): void;
+} {
+  const leaving = new Leaving();
+  const leave = () => leaving.leave();
+  client.once('close', leave);
+  if (client.closed) leave();
+  return { leaving, over: () => void client.off('close', leave) };
+}
+
+/** The work's outcome, or Failure `client-gone` as soon as the client leaves. What needs no wait is not made to. */
+export function unlessLeft<T>(work: T | Promise<T>, leaving: Leaving): T | Promise<T> {
+  if (!(work instanceof Promise)) return work;
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const onAbort = () => reject(new Failure('client-gone', 'the client left while its request was decided'));
-  if (abort.aborted) onAbort();
-  abort.addEventListener('abort', onAbort, { once: true });
-  work.then(resolve, reject).finally(() => abort.removeEventListener('abort', onAbort));
+  const done = leaving.onLeave(() =>
+    reject(new Failure('client-gone', 'the client left while its request was decided')),
+  );
+  work.then(resolve, reject).finally(done);
   return promise;
 }

@@ -5,6 +5,7 @@ import test from 'ava';
 import '../../gateway/admission/admit.ts';
 import { isPermit, type Permit, takePermitOffice } from '../../gateway/admission/permit.ts';
 import { dial } from '../../gateway/exit/dial.ts';
+import { Leaving } from '../../gateway/session/leaving.ts';
 
 const limits = { connectTimeout: 1_000, connectAttemptDelay: 100, relayBufferBytes: 65_536 };
 const shape = { addresses: [], port: 443, source: { 4: null, 6: null } };
@@ -17,7 +18,7 @@ test('an object of the same shape is no permit to the type checker', t => {
 
 test('dial refuses at run time what admit() did not make', async t => {
   const forged = Object.create(Object.prototype, Object.getOwnPropertyDescriptors(shape)) as Permit;
-  await t.throwsAsync(dial(forged, limits, new AbortController().signal), {
+  await t.throwsAsync(dial(forged, limits, new Leaving()), {
     instanceOf: TypeError,
     message: /permit/,
   });

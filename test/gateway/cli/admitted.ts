@@ -4,6 +4,7 @@ import { gatewayConfigSchema } from '../../../config/gateway-config.ts';
 import type { CompiledPolicy } from '../../../config/policy/compile.ts';
 import { admit } from '../../../gateway/admission/admit.ts';
 import { recordLine } from '../../../gateway/record/record.ts';
+import { Leaving } from '../../../gateway/session/leaving.ts';
 import { Session } from '../../../gateway/session/session.ts';
 import type { RandomQuestion } from './random-policies.ts';
 
@@ -32,9 +33,7 @@ export async function admittedSession(policy: CompiledPolicy, asked: RandomQuest
   if (http) session.http = { ...http };
   const credentials = user === null ? null : { user, password: '' };
   const request = { destination, credentials, ...(http && { http }) };
-  const permit = await admit(admissionOf(resolved), session, request, new AbortController().signal).catch(
-    () => null,
-  );
+  const permit = await admit(admissionOf(resolved), session, request, new Leaving()).catch(() => null);
   const address = permit?.addresses[0]?.text;
   if (address !== undefined)
     session.dialledTo({ address, port: destination.port, sourceAddress: '192.0.2.1', sourcePort: 1 });
