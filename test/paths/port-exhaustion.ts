@@ -67,7 +67,13 @@ async function exhaust(): Promise<Omit<Exhaustion, 'unroutable'>> {
   const addresses = ['127.60.0.1', '127.60.0.2', '127.60.0.3', '127.60.0.4'];
   const four = await Promise.all(addresses.map(async address => scope.own(await echoOrigin(address))));
   const spread = await openTunnels(gateway, four, 120);
-  const heldAtOnce = four.reduce((sum, origin) => sum + origin.open.size, 0);
+  const held = () => four.reduce((sum, origin) => sum + origin.open.size, 0);
+  // A client may hear of its tunnel before the origin has accepted it.
+  const established = spread.filter(({ status }) => status === 200).length;
+  const heldAtOnce = await eventually(
+    () => (held() >= established ? held() : undefined),
+    'the origins to accept',
+  );
   for (const { client } of spread) await client.close();
   await eventually(() => four.every(origin => origin.open.size === 0) || undefined, 'the tunnels to end');
 
