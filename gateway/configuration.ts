@@ -13,6 +13,7 @@ import {
   type SnapshotInput,
 } from '../config/snapshot.ts';
 import { type Endpoint, hostAddresses, ownEndpoints } from './listeners.ts';
+import { loadAside } from './load-aside.ts';
 
 /** What can change only by a restart. */
 const fixed = ['listeners', 'admin', 'log', 'threads'] as const;
@@ -82,7 +83,7 @@ export class Configuration {
   }
 
   async reload(): Promise<ReloadOutcome> {
-    const loaded = await loadGatewayConfig(this.#file);
+    const loaded = await loadAside(this.#file).catch((error: Error) => this.#unloadable(error));
     this.#sources = loaded.sources;
     if (!loaded.ok) return this.#refuse(loaded.problems);
     const current = this.holder.current();
@@ -100,6 +101,14 @@ export class Configuration {
     this.stale = [];
     this.holder.swap(built.snapshot);
     return { swapped: true, problems, needRestart };
+  }
+
+  /** The loading thread failed: to those who look, a configuration that was refused. */
+  #unloadable(error: Error): Extract<LoadedConfiguration, { ok: false }> {
+    const message = `cannot be loaded: ${error.message}`;
+    const remedy = 'try `sallyport check` on it';
+    const problem: Problem = { file: this.#file, line: 1, column: 1, severity: 'error', message, remedy };
+    return { ok: false, sources: this.#sources, problems: [problem] };
   }
 
   #refuse(problems: readonly Problem[]): ReloadOutcome {
