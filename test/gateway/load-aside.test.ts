@@ -77,3 +77,35 @@ test('problems cross unchanged', async t => {
   t.false(aside.ok);
   t.deepEqual(aside.problems, here.problems);
 });
+
+test('a long policy comes in pieces and is whole again, with the line of each rule', async t => {
+  const rules = Array.from(
+    { length: 1_001 },
+    (_, i) => `  - {name: r${i}, action: Allow, to: [{host: h${i}.example.com}], ports: [443]}`,
+  );
+  const policy = (name: string, count: number) =>
+    [
+      'apiVersion: sallyport.dev/v1alpha1',
+      'kind: ClusterEgressPolicy',
+      `metadata: {name: ${name}}`,
+      'spec:',
+      '  rules:',
+      ...rules.slice(0, count),
+    ].join('\n');
+  const file = await folderWith(
+    t,
+    [policy('a', 1_001), policy('b', 200), policy('c', 201), policy('d', 1)].join('\n---\n'),
+  );
+  const [here, aside] = [await loadGatewayConfig(file), await loadAside(file)];
+  if (!here.ok || !aside.ok) return t.fail(JSON.stringify(here.problems));
+  t.deepEqual(
+    aside.documents.map(({ value }) => value),
+    here.documents.map(({ value }) => value),
+  );
+  for (const [i, document] of here.documents.entries())
+    for (const rule of [0, 199, 200, 201, 999, 1_000])
+      t.deepEqual(
+        aside.documents[i]!.locate(['spec', 'rules', rule]),
+        document.locate(['spec', 'rules', rule]),
+      );
+});
