@@ -83,8 +83,8 @@ export const limitsSchema = z
     keepAliveTimeout: duration('60s', 100, 3_600_000).describe(
       'silence before the first byte and between two requests of a client connection',
     ),
-    authentications: count(8, 1, 256).describe(
-      'password checks at once; each takes a core for tens of milliseconds',
+    authentications: count(3, 1, 256).describe(
+      'password checks at once; each takes a core for tens of milliseconds, and one of the four threads that write the log',
     ),
     authenticationQueue: count(256, 0, 100_000).describe('password checks that wait; more are answered 503'),
     authenticationCacheEntries: count(10_000, 0, 1_000_000).describe(
@@ -132,7 +132,7 @@ export const limitsSchema = z
     ),
     originConnections: count(64, 1, 10_000).describe('connections to one plain HTTP destination'),
     originQueue: count(256, 0, 100_000).describe(
-      'plain HTTP requests that wait for one of those; more are answered 503',
+      'plain HTTP requests that wait for one of those, connectTimeout at most; more are answered 503',
     ),
     originPools: count(1_000, 1, 100_000).describe(
       'plain HTTP destinations with kept connections; the least recently used is closed',
