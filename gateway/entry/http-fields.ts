@@ -74,9 +74,8 @@ export function utf8(latin1: string): string {
 
 /** `host`, `host:port`, `[v6]`, `[v6]:port`; the port defaults to the target's. */
 export function authorityOrHost(text: string, defaultPort: number): ReturnType<typeof parseAuthority> {
-  const hasPort =
-    /:\d*$/.test(text) &&
-    (text.startsWith('[') ? text.includes(']:') : text.indexOf(':') === text.lastIndexOf(':'));
+  // Without brackets an IPv6 address and a port cannot be told apart (RFC 3986 section 3.2.2): parseAuthority refuses it.
+  const hasPort = text.startsWith('[') ? text.includes(']:') : text.includes(':');
   if (!hasPort) return destinationFor(text, defaultPort);
   return text.endsWith(':') ? destinationFor(text.slice(0, -1), defaultPort) : parseAuthority(text);
 }
