@@ -19,13 +19,13 @@ import { Metrics } from './record/metrics.ts';
 import { recordLine } from './record/record.ts';
 import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
 import { Failure } from './session/failure.ts';
-import { redecideAll } from './session/redecide.ts';
+import { Expiries, redecideAll } from './session/redecide.ts';
 import { SessionRegistry } from './session/registry.ts';
 import type { Session } from './session/session.ts';
 
 /** Descriptors kept free of sessions: log, admin, DNS, origins' kept connections, configuration files. */
 const reservedDescriptors = 128;
-/** How often open sessions are looked at for a progress line. */
+/** How often open sessions are looked at for a progress line, and for rules that have expired. */
 const sweepMs = 1_000;
 /** How long the rest of the decision log may take to be written at the end. */
 const logCloseMs = 5_000;
@@ -56,6 +56,7 @@ class RunningGateway {
   readonly #metrics: Metrics;
   readonly #gateway: Gateway;
   readonly #listeners = new Listeners();
+  readonly #expiries = new Expiries();
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
   #admin: AdminServer | null = null;
@@ -130,7 +131,7 @@ class RunningGateway {
     listensOn(endpoints);
     this.#observeSwaps();
     this.#watchFiles();
-    this.#sweeper = setInterval(() => this.#gateway.sessions.sweepProgress(sweepMs), sweepMs);
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
     this.#handleSignals();
     this.#announce(endpoints);
   }
@@ -145,10 +146,21 @@ class RunningGateway {
     this.#messages.info({ generation: snapshot.generation, ...snapshot.policy.counts }, 'ready');
   }
 
+  /** What must be looked at now and then: long sessions, and rules that have expired under open ones. */
+  #sweep(): void {
+    const { sessions, holder } = this.#gateway;
+    sessions.sweepProgress(sweepMs);
+    if (!this.#expiries.havePassed(Date.now())) return;
+    const cut = redecideAll(sessions, holder.current());
+    this.#messages.info({ sessionsCut: cut }, 'a rule expired');
+  }
+
   #observeSwaps(): void {
+    this.#expiries.use(this.#configuration.holder.current(), Date.now());
     this.#configuration.holder.onSwap(next => {
       this.#listeners.applyLimits(next.config.limits);
       if (next.config.guard.mode === 'Audit') this.#messages.warn(guardIsOpen);
+      this.#expiries.use(next, Date.now());
       const cut = redecideAll(this.#gateway.sessions, next);
       this.#messages.info(
         { generation: next.generation, ...next.policy.counts, sessionsCut: cut },

@@ -35,3 +35,22 @@ export function redecideAll(sessions: Iterable<Session>, next: Snapshot): number
   }
   return cut;
 }
+
+/** The moments at which rules of the policy in force expire: open sessions are decided again when one has passed. */
+export class Expiries {
+  #moments: number[] = [];
+
+  /** Takes the policy that came into force. */
+  use({ policy }: Snapshot, nowMs: number): void {
+    const finite = policy.rules.map(({ rule }) => rule.expiresAtMs).filter(ms => ms > nowMs && ms < Infinity);
+    this.#moments = [...new Set(finite)].sort((one, other) => one - other);
+  }
+
+  /** Whether some rule has expired since this was last asked. */
+  havePassed(nowMs: number): boolean {
+    const left = this.#moments.filter(ms => ms > nowMs);
+    const passed = left.length < this.#moments.length;
+    if (passed) this.#moments = left;
+    return passed;
+  }
+}

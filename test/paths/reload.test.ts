@@ -205,3 +205,28 @@ test('a user who is removed loses the open tunnel', async t => {
   t.is((await recordOf(gateway, bob)).close.reason, 'policy-changed');
   t.is((await alice.send('alice').read(5)).toString(), 'alice');
 });
+
+test('an open tunnel ends when the rule that allowed it expires, and one that another rule allows goes on', async t => {
+  const gateway = await start(t);
+  // Far enough for the swap and two tunnels on a busy machine.
+  const soon = new Date(Date.now() + 8_000).toISOString();
+  const rules = [
+    { name: 'soon', action: 'Allow' as const, to: [{ cidr: '127.0.0.1/32' }], expiresAt: soon },
+    { name: 'ever', action: 'Allow' as const, to: [{ cidr: '127.0.0.2/32' }] },
+  ];
+  await gateway.writePolicies([clusterPolicy({ name: 'expiring', rules })]);
+  await inForce(gateway, 2);
+  const [brief, lasting] = [
+    during(t, await echoOrigin('127.0.0.1')),
+    during(t, await echoOrigin('127.0.0.2')),
+  ];
+  const [cut, kept] = [
+    await connectRaw(t, { port: gateway.proxy }),
+    await connectRaw(t, { port: gateway.proxy }),
+  ];
+  t.is((await connect(cut, brief.authority)).status, 200);
+  t.is((await connect(kept, lasting.authority)).status, 200);
+  t.is((await recordOf(gateway, cut)).close.reason, 'policy-changed');
+  t.is((await kept.send('still').read(5)).toString(), 'still');
+  t.is(await status(t, gateway, brief), 403);
+});
