@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import { admit } from './admission/admit.ts';
 import type { Permit } from './admission/permit.ts';
-import { endToEnd, valuesOf } from './entry/http-fields.ts';
+import { endToEnd, pairsOf, valuesOf } from './entry/http-fields.ts';
 import { httpRefusal } from './entry/http-replies.ts';
 import { type ProxyRequest, viaName } from './entry/proxy-request.ts';
 import { admissionRequest, takeRequest } from './entry/take-request.ts';
@@ -162,7 +162,7 @@ function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange
       return res.write(chunk);
     },
     end(trailers) {
-      if (trailers.length > 0) res.addTrailers(pairs(trailers));
+      if (trailers.length > 0) res.addTrailers(pairsOf(trailers));
       res.end(resolve);
     },
     failed: reject,
@@ -180,15 +180,12 @@ function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange
 /** A 1xx goes through as the origin sent it; HTTP/1.0 clients know none (RFC 9110 section 15.2). */
 function writeInformation(res: ServerResponse, status: number, fields: string[]): void {
   if (res.headersSent || res.req.httpVersion === '1.0') return;
-  const lines = pairs(endToEnd(fields)).map(([name, value]) => `${name}: ${value}\r\n`);
+  const lines = pairsOf(endToEnd(fields)).map(([name, value]) => `${name}: ${value}\r\n`);
   res.socket?.write(
     `HTTP/1.1 ${status} ${status === 103 ? 'Early Hints' : 'Processing'}\r\n${lines.join('')}\r\n`,
     'latin1',
   );
 }
-
-const pairs = (raw: readonly string[]): [string, string][] =>
-  Array.from({ length: raw.length / 2 }, (_, i) => [raw[2 * i]!, raw[2 * i + 1]!]);
 
 const bodyTooLarge = (most: number) =>
   new Failure('body-too-large', `the request body is over ${most} bytes`);

@@ -16,7 +16,7 @@ export interface Credentials {
 }
 
 /** Whether the client's listener asks everyone for credentials. */
-function credentialsRequired(session: Session): boolean {
+export function credentialsRequired(session: Session): boolean {
   const listener = session.snapshot.config.listeners.find(l => l.name === session.listener);
   return listener?.authentication === 'Required';
 }
@@ -39,7 +39,11 @@ export function identify(
   return { address, user: null, workload };
 }
 
-async function proveUser(
+/**
+ * Proves a password and notes the user; a second time it costs no more than a look into memory.
+ * @throws Failure `authentication-failed`, `authentication-busy`
+ */
+export async function proveUser(
   session: Session,
   { user, password }: Credentials,
   verifier: UserVerifier,

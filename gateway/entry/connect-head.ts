@@ -4,7 +4,7 @@
 import { type Destination, parseAuthority } from '../../config/policy/destination.ts';
 import type { Credentials } from '../admission/identify.ts';
 import { Failure } from '../session/failure.ts';
-import { checkHost, credentialsOf, type RawFields, utf8, valuesOf } from './http-fields.ts';
+import { checkHost, credentialsOf, type RawFields, shownTarget, utf8, valuesOf } from './http-fields.ts';
 
 export interface ConnectRequest {
   destination: Destination;
@@ -21,7 +21,8 @@ const CR = 0x0d;
 const requestLine = /^CONNECT ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
 
-const bad = (message: string, target?: string) => new Failure('bad-request', message, { target });
+const bad = (message: string, target?: string) =>
+  new Failure('bad-request', message, { target: target && shownTarget(target) });
 
 /** Takes a head that may come in pieces. `push` gives the whole head as text once it is there, and what follows it. */
 export class HeadMachine {
@@ -76,6 +77,8 @@ export function parseConnectHead(lines: readonly string[], limits: HeadLimits): 
 
 /** The authority of a CONNECT (RFC 9110 section 9.3.6). @throws Failure `bad-request` */
 export function connectTarget(target: string): Destination {
+  // Before anything quotes it: what stands there is a password.
+  if (target.includes('@')) throw bad('a user in the request target', target);
   const destination = parseAuthority(utf8(target));
   if ('code' in destination) throw bad(destination.message, target);
   return destination;

@@ -67,6 +67,14 @@ export function checkHost(fields: RawFields, target: Destination): void {
     throw bad('the Host field names another host than the request target');
 }
 
+/** A request target as it may be logged where it is refused: without password and query. */
+export const shownTarget = (target: string): string =>
+  target.split(/[?#]/, 1)[0]!.replace(/:(?!\/\/)[^/]*@/g, '@');
+
+/** Raw fields as Node's `addTrailers` and friends want them. */
+export const pairsOf = (fields: RawFields): [string, string][] =>
+  Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i]!, fields[2 * i + 1]!]);
+
 /** Head bytes come as latin1; a name in other scripts is UTF-8 in them. */
 export function utf8(latin1: string): string {
   return /[\x80-\xff]/.test(latin1) ? Buffer.from(latin1, 'latin1').toString('utf8') : latin1;

@@ -11,6 +11,7 @@ import {
   credentialsOf,
   endToEnd,
   type RawFields,
+  shownTarget,
   utf8,
   valuesOf,
 } from './http-fields.ts';
@@ -25,7 +26,8 @@ export interface ProxyRequest {
   hasBody: boolean;
 }
 
-const bad = (message: string, target?: string) => new Failure('bad-request', message, { target });
+const bad = (message: string, target?: string) =>
+  new Failure('bad-request', message, { target: target && shownTarget(target) });
 
 /** Scheme, authority, path and query of an absolute-form target (RFC 9112 section 3.2.2). */
 const absoluteForm = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([/?][^#]*)?$/;

@@ -13,7 +13,6 @@ import { upgradeRequest } from '../upgrade-request.ts';
 import { checkConnectFields, connectTarget } from './connect-head.ts';
 import { checkVersion, credentialsOf } from './http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
-import { loggedPath } from './proxy-request.ts';
 import { connectReplies, serveConnection } from './serve-connection.ts';
 
 /** Node keeps its reading of a connection's requests here; the front door calls it for what is plain HTTP. */
@@ -125,7 +124,7 @@ class HttpSessions {
   refuseExpectation(req: IncomingMessage, res: ServerResponse): void {
     const session = this.#begin(req.socket);
     session.protocol = 'http';
-    session.http = { method: req.method!, path: loggedPath(req.url!) };
+    session.http = { method: req.method! };
     const failure = session.fail(new Failure('expectation-failed', 'an Expect other than 100-continue'));
     const { status, reason, fields, body } = httpRefusal(failure, session.id);
     session.http.status = status;

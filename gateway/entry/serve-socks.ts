@@ -2,7 +2,7 @@
 // It speaks the protocol's bytes on the socket; who may go where is openTunnel's path to find out.
 
 import type { Socket } from 'node:net';
-import type { Credentials } from '../admission/identify.ts';
+import { type Credentials, credentialsRequired, proveUser } from '../admission/identify.ts';
 import type { Gateway } from '../gateway.ts';
 import { openTunnel, refuse, type TunnelReplies } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
@@ -57,13 +57,7 @@ async function readPassword(
 ): Promise<Credentials> {
   const { credentials } = await next(socket, machine, 'password');
   session.stage = 'identify';
-  const outcome = await gateway.admission.verifier.verify(
-    session.snapshot.users,
-    credentials.user,
-    credentials.password,
-  );
-  if (outcome === 'busy') throw new Failure('authentication-busy', 'too many passwords are being checked');
-  if (outcome === 'wrong') throw new Failure('authentication-failed', 'unknown user or wrong password');
+  await proveUser(session, credentials, gateway.admission.verifier);
   session.stage = 'parse';
   machine.expect('request');
   socket.write(passwordAccepted);
@@ -75,8 +69,8 @@ async function readPassword(
  * @throws Failure `unsupported-authentication`, `authentication-required`
  */
 function chooseMethod(session: Session, offered: Buffer): Method {
-  const { users, config } = session.snapshot;
-  const required = config.listeners.find(l => l.name === session.listener)?.authentication === 'Required';
+  const { users } = session.snapshot;
+  const required = credentialsRequired(session);
   if (offered.includes(methodPassword) && (users.size > 0 || required)) return methodPassword;
   if (required) throw new Failure('authentication-required', 'this listener asks for a user and password');
   if (offered.includes(methodNone)) return methodNone;

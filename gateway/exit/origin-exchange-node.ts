@@ -3,6 +3,7 @@
 
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Limits } from '../../config/gateway-config.ts';
+import { pairsOf } from '../entry/http-fields.ts';
 import { Failure } from '../session/failure.ts';
 import type { Connection } from './dial.ts';
 import { type Exchange, type OriginRequest, originFailure, type ResponseHandler } from './origin-exchange.ts';
@@ -86,10 +87,7 @@ function sendBody(
   outgoing.on('drain', () => body.resume());
   body.on('end', () => {
     const raw = trailers();
-    if (raw.length > 0) outgoing.addTrailers(pairs(raw));
+    if (raw.length > 0) outgoing.addTrailers(pairsOf(raw));
     outgoing.end();
   });
 }
-
-const pairs = (raw: readonly string[]): [string, string][] =>
-  Array.from({ length: raw.length / 2 }, (_, i) => [raw[2 * i]!, raw[2 * i + 1]!]);

@@ -27,8 +27,6 @@ export class SessionRegistry {
   readonly #options: RegistryOptions;
   #draining = false;
   #onEmpty: (() => void) | null = null;
-  /** Sessions begun since start. */
-  begun = 0;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -55,7 +53,6 @@ export class SessionRegistry {
     );
     this.#open.add(session);
     this.#perClient.set(clientAddress, (this.#perClient.get(clientAddress) ?? 0) + 1);
-    this.begun += 1;
     return session;
   }
 

@@ -4,7 +4,7 @@
 
 import { randomFillSync } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { Decision, PolicyClient, Question } from '../../config/policy/decision.ts';
+import type { Decision, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import type { NearestRule } from '../admission/nearest-rule.ts';
@@ -102,10 +102,6 @@ export class Session {
     this.snapshot = origin.snapshot;
     this.overLimit = origin.overLimit;
     this.#onFinish = onFinish;
-  }
-
-  get policyClient(): PolicyClient | null {
-    return this.question?.client ?? null;
   }
 
   /** Milliseconds since the session started. */

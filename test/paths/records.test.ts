@@ -95,6 +95,20 @@ test('secrets stay out: no query, no password, no field of the request', async t
     t.false(text.includes(secret), secret);
 });
 
+for (const [what, head] of [
+  ['CONNECT with a user', 'CONNECT u:TARGETSECRET@a.test:443 HTTP/1.1\r\n\r\n'],
+  ['a URL with a user', 'GET http://u:TARGETSECRET@a.test/ HTTP/1.1\r\n\r\n'],
+  ['a query in a URL of another scheme', 'GET https://a.test/?k=TARGETSECRET HTTP/1.1\r\n\r\n'],
+  ['a query without a host', 'GET /p?k=TARGETSECRET HTTP/1.1\r\n\r\n'],
+  ['a user beside an Expect nobody knows', 'GET http://u:TARGETSECRET@a.test/ HTTP/1.1\r\nExpect: x\r\n\r\n'],
+] as const) {
+  test(`secrets stay out where the request is refused: ${what}`, async t => {
+    const client = await connectRaw(t, { port: on.gateway.proxy });
+    t.regex((await client.send(head).readAll()).toString(), /^HTTP\/1\.1 4/);
+    t.notRegex(JSON.stringify(await recordOf(on.gateway, client)), /TARGETSECRET/);
+  });
+}
+
 test('metrics count what the records say', async t => {
   const gateway = during(t, await startGateway({ policies: [allowLoopback] }));
   const origin = during(t, await httpOrigin());

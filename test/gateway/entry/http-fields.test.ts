@@ -9,6 +9,7 @@ import {
   checkVersion,
   credentialsOf,
   endToEnd,
+  shownTarget,
 } from '../../../gateway/entry/http-fields.ts';
 import { parseProxyRequest } from '../../../gateway/entry/proxy-request.ts';
 import { Failure } from '../../../gateway/session/failure.ts';
@@ -162,3 +163,16 @@ test('a request that has passed here five times is a loop; four are a chain', t 
     'bad-request',
   );
 });
+
+const shown: [target: string, wanted: string][] = [
+  ['a.test:443', 'a.test:443'],
+  ['user@a.test:443', 'user@a.test:443'],
+  ['user:secret@a.test:443', 'user@a.test:443'],
+  ['user:se:cret@x@a.test:443', 'user@a.test:443'],
+  ['http://user:secret@a.test:80/p?secret', 'http://user@a.test:80/p'],
+  ['http://a.test:80/p#secret', 'http://a.test:80/p'],
+  ['/p?secret', '/p'],
+];
+
+for (const [target, wanted] of shown)
+  test(`shown as asked for: ${target}`, t => t.is(shownTarget(target), wanted));
