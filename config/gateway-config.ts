@@ -96,6 +96,26 @@ export const limitsSchema = z
     explainedDenials: count(50, 0, 10_000).describe(
       'denials a second for which the record names the nearest rule and what it lacks; policies over 1,000 rules have none',
     ),
+    clusterSyncTimeout: duration('30s', 1000, 600_000).describe(
+      'start to everything listed from the Kubernetes API; later the saved copy is taken, or the start fails',
+    ),
+    clusterStaleAfter: duration('24h', 60_000, 604_800_000).describe(
+      'silence of the Kubernetes API after which no client is known by its pod address any more',
+    ),
+    clusterObjects: count(200_000, 1_000, 2_000_000).describe(
+      'objects kept of one Kubernetes resource; more is an error, and the news of that resource stop',
+    ),
+    identityWait: duration('2s', 0, 30_000).describe(
+      'how long an address of the pod network waits for its pod to be seen; later it is refused',
+    ),
+    identityWaiting: count(1_000, 0, 100_000).describe('clients that wait so; more are refused at once'),
+    tokenReviews: count(16, 1, 1_000).describe('ServiceAccount tokens under review at once'),
+    tokenReviewQueue: count(256, 0, 100_000).describe('tokens that wait for that; more are answered 503'),
+    tokenReviewTimeout: duration('5s', 100, 60_000).describe('one review; later is answered 503'),
+    tokenCacheEntries: count(10_000, 0, 1_000_000).describe('reviewed tokens remembered, as keyed hashes'),
+    tokenCacheTime: duration('1h', 0, 86_400_000).describe(
+      'how long a reviewed token is remembered at most; never past its own expiry',
+    ),
     resolveTimeout: duration('5s', 100, 60_000).describe(
       'one look-up of a name, A and AAAA together; later is answered 504',
     ),
@@ -147,8 +167,51 @@ export const limitsSchema = z
   })
   .prefault({});
 
+const labelName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'a lower-case name (RFC 1123 label)');
+
+const kubernetesSchema = z.strictObject({
+  /** Path of a kubeconfig. Absent: the service account of the pod the gateway runs in. */
+  kubeconfig: z.string().min(1).optional(),
+  /** Context of that kubeconfig; its current one by default. */
+  context: z.string().min(1).optional(),
+  /** The gateway's own namespace, for Leases; by default the service account's or the context's. */
+  namespace: labelName.optional(),
+  /** Name of this replica; by default the host name, which in a pod is the pod's. */
+  replica: z
+    .string()
+    .max(253)
+    .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'a lower-case name (RFC 1123 subdomain)')
+    .optional(),
+  /** Ranges of the pod network, beside those that Nodes tell: for networks that hand out addresses themselves. */
+  podCidrs: z.array(cidr).default([]),
+  /** Evaluate: core NetworkPolicy and ClusterNetworkPolicy count for destinations outside the cluster. */
+  networkPolicies: z.enum(['Evaluate', 'Ignore']).default('Evaluate'),
+  /** Absent: no ServiceAccount token is accepted. */
+  tokens: z.strictObject({ audiences: z.array(z.string().min(1)).min(1).default(['sallyport']) }).optional(),
+  /** A copy of the last good state, for a start without the API server. */
+  savedState: z.strictObject({ file: z.string().min(1) }).optional(),
+  /** Whether this gateway may write statuses, events and Leases. `Off` for a gateway that only reads. */
+  status: z.enum(['Write', 'Off']).default('Write'),
+  lease: z
+    .strictObject({
+      /** How long others leave a silent leader its lead. */
+      duration: duration('15s', 2_000, 300_000),
+      /** How long a leader tries to renew before it lets go; below `duration`. */
+      renewDeadline: duration('10s', 1_000, 299_000),
+      retryPeriod: duration('2s', 100, 60_000),
+    })
+    .refine(lease => lease.retryPeriod < lease.renewDeadline && lease.renewDeadline < lease.duration, {
+      error: 'retryPeriod below renewDeadline below duration',
+    })
+    .prefault({}),
+  /** ConfigMap of the gateway's namespace that the computed NO_PROXY is written to; absent: not written. */
+  injectionConfigMap: z.string().min(1).optional(),
+});
+
 const listenerSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'a lower-case name (RFC 1123 label)'),
+  name: labelName,
   address: address.default('127.0.0.1'),
   /** 0 takes a free port. */
   port,
@@ -204,6 +267,8 @@ export const gatewayConfigSchema = z
     admin: z.strictObject({ address: address.default('127.0.0.1'), port }).optional(),
     policies: z.strictObject({ files: z.array(z.string().min(1)).default([]) }).prefault({}),
     users: z.strictObject({ file: z.string().min(1) }).optional(),
+    /** Absent: the gateway knows no cluster, and needs none. */
+    kubernetes: kubernetesSchema.optional(),
     dns: z
       .strictObject({
         servers: z.array(z.string().refine(isDnsServer, 'an address, or address:port')).min(1),

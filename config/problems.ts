@@ -3,10 +3,11 @@
 
 import type { Problem } from './policy/compile.ts';
 
-/** `file:line:column: what, wanted, got, try`; warnings say so after the place. */
+/** `file:line:column: what, wanted, got, try`; warnings say so after the place. An object of a cluster has no line. */
 export function formatProblem({ file, line, column, severity, message, remedy }: Problem): string {
   const kind = severity === 'warning' ? 'warning: ' : '';
-  return `${file}:${line}:${column}: ${kind}${message}${remedy === '' ? '' : `, ${remedy}`}`;
+  const place = line === 0 ? file : `${file}:${line}:${column}`;
+  return `${place}: ${kind}${message}${remedy === '' ? '' : `, ${remedy}`}`;
 }
 
 /** By file in the order the files were first mentioned, then by place; each problem once. */

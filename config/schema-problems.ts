@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import type { Path, YamlDocument } from './documents.ts';
 import type { Problem } from './policy/compile.ts';
 import { quote } from './policy/quote.ts';
+import { pathText } from './policy/translation.ts';
 import { suggest } from './suggest.ts';
 
 type Issue = z.core.$ZodIssue;
@@ -234,14 +235,9 @@ function valueAt(value: unknown, path: Path): unknown {
   );
 }
 
-/** `listeners[0].port`; keys that are no plain words in quotes. */
+/** `listeners[0].port`. */
 function textOf(path: Path): string {
-  if (path.length === 0) return 'the document';
-  const steps = path.map(step => {
-    if (typeof step === 'number') return `[${step}]`;
-    return /^[\w-]+$/.test(step) ? `.${step}` : `[${quote(step)}]`;
-  });
-  return steps.join('').replace(/^\./, '');
+  return path.length === 0 ? 'the document' : pathText(path);
 }
 
 function isScalar(value: unknown): value is string | number | boolean | null {

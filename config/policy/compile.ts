@@ -17,13 +17,18 @@ import { eachInTurns, finish, finishInTurns, type Turns } from './turns.ts';
 export interface SourcedDocument {
   /** The output of a schema of `policyKinds`. */
   readonly value: unknown;
+  /** Path of the file; for an object of a cluster, `cluster:Kind/namespace/name`. */
   readonly file: string;
-  /** Line and column, from 1, of the part at this path, or of the nearest part around it. */
+  /** Set on an object of a cluster: its problems are its own, and keep nothing else from taking force. */
+  readonly fromCluster?: true;
+  /** Line and column, from 1, of the part at this path, or of the nearest part around it; 0 for an object of a cluster. */
   locate(path: readonly (string | number)[]): { line: number; column: number };
 }
 
 export interface Problem {
   readonly file: string;
+  /** Set where the document was an object of a cluster; the message then begins with the path of the part. */
+  readonly fromCluster?: true;
   readonly line: number;
   readonly column: number;
   readonly severity: 'error' | 'warning';

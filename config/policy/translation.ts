@@ -1,8 +1,18 @@
 // What the translators share: where a part of a document stands, and how to report what is wrong with it.
 
 import type { Problem, SourcedDocument } from './compile.ts';
+import { quote } from './quote.ts';
 
 export type Path = readonly (string | number)[];
+
+/** `spec.rules[0].to`; keys that are no plain words in quotes. */
+export function pathText(path: Path): string {
+  const steps = path.map(step => {
+    if (typeof step === 'number') return `[${step}]`;
+    return /^[\w-]+$/.test(step) ? `.${step}` : `[${quote(step)}]`;
+  });
+  return steps.join('').replace(/^\./, '');
+}
 
 /** One document under translation. */
 export class Translation {
@@ -17,9 +27,10 @@ export class Translation {
     this.#problems = problems;
   }
 
-  /** `file:line` of the part at this path. */
+  /** `file:line` of the part at this path; of an object of a cluster, `cluster:Kind/namespace/name`. */
   originOf(path: Path): string {
-    return `${this.document.file}:${this.document.locate(path).line}`;
+    const { file, fromCluster } = this.document;
+    return fromCluster ? file : `${file}:${this.document.locate(path).line}`;
   }
 
   error(path: Path, message: string, remedy: string): void {
@@ -31,7 +42,16 @@ export class Translation {
   }
 
   #report(severity: Problem['severity'], path: Path, message: string, remedy: string): void {
-    const { file } = this.document;
-    this.#problems.push({ file, ...this.document.locate(path), severity, message, remedy });
+    const { file, fromCluster } = this.document;
+    const place = { file, ...this.document.locate(path) };
+    if (fromCluster)
+      this.#problems.push({
+        ...place,
+        fromCluster,
+        severity,
+        message: `${pathText(path)}: ${message}`,
+        remedy,
+      });
+    else this.#problems.push({ ...place, severity, message, remedy });
   }
 }
