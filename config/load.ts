@@ -28,7 +28,7 @@ export type LoadedConfiguration =
       readonly ok: true;
       /** As it was given. */
       readonly file: string;
-      /** Frozen. `users.file` and `log.output`, where they are files, are absolute. */
+      /** Frozen. Paths in it are absolute. */
       readonly config: GatewayConfig;
       /** Each holds about forty times its text in memory: for compiling, not for keeping. */
       readonly documents: SourcedDocument[];
@@ -384,11 +384,24 @@ function textsAt(value: unknown, path: Path): string[] {
 }
 
 function withAbsolutePaths(config: GatewayConfig, folder: string): GatewayConfig {
-  const { users, log } = config;
+  const { users, log, kubernetes } = config;
   return {
     ...config,
     ...(users && { users: { file: resolve(folder, users.file) } }),
+    ...(kubernetes && { kubernetes: withAbsoluteKubernetesPaths(kubernetes, folder) }),
     log: { ...log, output: log.output === 'stdout' ? log.output : resolve(folder, log.output) },
+  };
+}
+
+function withAbsoluteKubernetesPaths(
+  kubernetes: NonNullable<GatewayConfig['kubernetes']>,
+  folder: string,
+): NonNullable<GatewayConfig['kubernetes']> {
+  const { kubeconfig, savedState } = kubernetes;
+  return {
+    ...kubernetes,
+    ...(kubeconfig !== undefined && { kubeconfig: resolve(folder, kubeconfig) }),
+    ...(savedState && { savedState: { file: resolve(folder, savedState.file) } }),
   };
 }
 

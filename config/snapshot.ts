@@ -1,6 +1,7 @@
 // The snapshot: configuration, compiled policy and users in force, frozen and whole. A session takes one reference
 // when it starts. It is built from loaded values; it reads no file.
 
+import type { ClusterPolicy } from './cluster.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { type Cidr, type IpAddress, parseAddress, parseCidr } from './policy/address.ts';
 import {
@@ -29,6 +30,8 @@ export interface SnapshotInput {
   generation: number;
   /** Where the gateway itself listens: never a destination. */
   self: { addresses: Cidr[]; ports: number[] };
+  /** What the cluster adds; null without one. */
+  cluster: ClusterPolicy | null;
   /** Addresses of this host's own interfaces, loopback aside: a destination only where a rule names one. */
   hostAddresses: Cidr[];
 }
@@ -52,11 +55,12 @@ export async function buildSnapshotInTurns(
   return snapshotOf(input, await compilePoliciesInTurns(compileInput(input), pause));
 }
 
-function compileInput({ config, generation, ...input }: SnapshotInput): CompileInput {
+function compileInput({ config, generation, cluster, ...input }: SnapshotInput): CompileInput {
   return {
-    documents: input.documents,
+    documents: cluster ? [...input.documents, ...cluster.documents] : input.documents,
     guardCidrs: [
       ...config.guard.cidrs.map(text => ({ name: 'configured guard range', cidr: parseCidr(text)! })),
+      ...(cluster?.ranges ?? []),
       ...input.hostAddresses.map(cidr => ({ name: "the gateway's own address", cidr })),
     ],
     self: input.self,

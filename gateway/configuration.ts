@@ -2,11 +2,13 @@
 // everything first, swap last.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Cluster, ClusterPolicy } from '../config/cluster.ts';
 import { createHolder, type Holder } from '../config/holder.ts';
 import { type LoadedConfiguration, loadGatewayConfig, type Sources } from '../config/load.ts';
 import type { Problem } from '../config/policy/compile.ts';
 import { formatProblem } from '../config/problems.ts';
 import {
+  type BuiltSnapshot,
   buildSnapshot,
   buildSnapshotInTurns,
   type Snapshot,
@@ -16,7 +18,7 @@ import { type Endpoint, hostAddresses, ownEndpoints } from './listeners.ts';
 import { loadAside } from './load-aside.ts';
 
 /** What can change only by a restart. */
-const fixed = ['listeners', 'admin', 'log', 'threads'] as const;
+const fixed = ['listeners', 'admin', 'log', 'threads', 'kubernetes'] as const;
 
 export interface ReloadOutcome {
   swapped: boolean;
@@ -28,8 +30,6 @@ export interface ReloadOutcome {
 export interface StartedConfiguration {
   configuration: Configuration;
   warnings: readonly Problem[];
-  /** To be told, once it is known, where the gateway listens, which it must never dial. */
-  listensOn(endpoints: readonly Endpoint[]): void;
 }
 
 /** Thrown by `start`: every reason why the files cannot be run. */
@@ -45,18 +45,30 @@ export class ConfigurationError extends Error {
 type Loaded = Extract<LoadedConfiguration, { ok: true }>;
 
 const isError = ({ severity }: Problem) => severity === 'error';
+/** What is wrong with an object of the cluster is that object's trouble: it is closed, and told in its status. */
+const isErrorOfFiles = (problem: Problem) => isError(problem) && !problem.fromCluster;
+
+/** The part of a cluster that a configuration takes in. */
+export type PolicySource = Pick<Cluster, 'policy' | 'applied'>;
 
 export class Configuration {
   readonly #file: string;
   readonly holder: Holder<Snapshot>;
   #sources: Sources;
   #endpoints: readonly Endpoint[] = [];
+  /** What the files hold that is in force; kept where a cluster may want it built again. */
+  #loaded: Loaded | null;
+  #cluster: PolicySource | null = null;
+  /** Changes take force one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #clusterChangeWaits = false;
   /** Problems of an edit that was refused; empty while files and snapshot agree. */
   stale: readonly string[] = [];
 
-  private constructor(file: string, sources: Sources, holder: Holder<Snapshot>) {
+  private constructor(file: string, loaded: Loaded, holder: Holder<Snapshot>) {
     this.#file = file;
-    this.#sources = sources;
+    this.#sources = loaded.sources;
+    this.#loaded = loaded;
     this.holder = holder;
   }
 
@@ -64,12 +76,11 @@ export class Configuration {
   static async start(file: string): Promise<StartedConfiguration> {
     const loaded = await loadGatewayConfig(file);
     if (!loaded.ok) throw new ConfigurationError(loaded.problems);
-    const built = buildSnapshot(inputOf(loaded, 1, []));
+    const built = buildSnapshot(inputOf(loaded, null, 1, []));
     const problems = [...loaded.problems, ...built.problems];
     if (problems.some(isError)) throw new ConfigurationError(problems);
-    const configuration = new Configuration(file, loaded.sources, createHolder(built.snapshot));
-    const listensOn = (endpoints: readonly Endpoint[]) => configuration.#listensOn(loaded, endpoints);
-    return { configuration, warnings: problems, listensOn };
+    const configuration = new Configuration(file, loaded, createHolder(built.snapshot));
+    return { configuration, warnings: problems };
   }
 
   /** Everything that was read: what to watch. */
@@ -77,12 +88,41 @@ export class Configuration {
     return this.#sources;
   }
 
-  #listensOn(loaded: Loaded, endpoints: readonly Endpoint[]): void {
+  /**
+   * The first whole snapshot: with the policy of the cluster, where there is one, and with the addresses that must
+   * never be dialled. Before the first client.
+   */
+  complete(endpoints: readonly Endpoint[], cluster: PolicySource | null): void {
     this.#endpoints = endpoints;
-    this.holder.swap(buildSnapshot(inputOf(loaded, this.holder.current().generation, endpoints)).snapshot);
+    this.#cluster = cluster;
+    const policy = cluster?.policy() ?? null;
+    const built = buildSnapshot(inputOf(this.#loaded!, policy, this.holder.current().generation, endpoints));
+    this.#take(built, policy);
+    if (cluster === null) this.#loaded = null;
   }
 
-  async reload(): Promise<ReloadOutcome> {
+  reload(): Promise<ReloadOutcome> {
+    return this.#inTurn(() => this.#reload());
+  }
+
+  /** The policy of the cluster has changed: builds again, from the files as they were last in force. */
+  async clusterChanged(): Promise<void> {
+    if (this.#clusterChangeWaits) return;
+    this.#clusterChangeWaits = true;
+    await this.#inTurn(async () => {
+      this.#clusterChangeWaits = false;
+      const policy = this.#cluster!.policy();
+      this.#take(await this.#build(this.#loaded!, policy), policy);
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
+  async #reload(): Promise<ReloadOutcome> {
     const loaded = await loadAside(this.#file).catch((error: Error) => this.#unloadable(error));
     this.#sources = loaded.sources;
     if (!loaded.ok) return this.#refuse(loaded.problems);
@@ -91,16 +131,25 @@ export class Configuration {
       key => JSON.stringify(loaded.config[key]) !== JSON.stringify(current.config[key]),
     );
     const kept = Object.fromEntries(fixed.map(key => [key, current.config[key]]));
-    const next = { ...loaded, config: { ...loaded.config, ...kept } };
-    const built = await buildSnapshotInTurns(
-      inputOf(next, current.generation + 1, this.#endpoints),
-      nextTurn,
-    );
+    const next: Loaded = { ...loaded, config: { ...loaded.config, ...kept } };
+    const policy = this.#cluster?.policy() ?? null;
+    const built = await this.#build(next, policy);
     const problems = [...loaded.problems, ...built.problems];
-    if (problems.some(isError)) return this.#refuse(problems);
+    if (problems.some(isErrorOfFiles)) return this.#refuse(problems);
     this.stale = [];
-    this.holder.swap(built.snapshot);
-    return { swapped: true, problems, needRestart };
+    if (this.#cluster) this.#loaded = next;
+    this.#take(built, policy);
+    return { swapped: true, problems: problems.filter(problem => !problem.fromCluster), needRestart };
+  }
+
+  #build(loaded: Loaded, policy: ClusterPolicy | null): Promise<BuiltSnapshot> {
+    const generation = this.holder.current().generation + 1;
+    return buildSnapshotInTurns(inputOf(loaded, policy, generation, this.#endpoints), nextTurn);
+  }
+
+  #take({ snapshot, problems }: BuiltSnapshot, policy: ClusterPolicy | null): void {
+    this.holder.swap(snapshot);
+    if (policy) this.#cluster!.applied(policy, [...policy.problems, ...problems.filter(p => p.fromCluster)]);
   }
 
   /** The loading thread failed: to those who look, a configuration that was refused. */
@@ -112,17 +161,24 @@ export class Configuration {
   }
 
   #refuse(problems: readonly Problem[]): ReloadOutcome {
-    this.stale = problems.filter(isError).map(formatProblem);
-    return { swapped: false, problems, needRestart: [] };
+    const own = problems.filter(problem => !problem.fromCluster);
+    this.stale = own.filter(isError).map(formatProblem);
+    return { swapped: false, problems: own, needRestart: [] };
   }
 }
 
-function inputOf(loaded: Loaded, generation: number, endpoints: readonly Endpoint[]): SnapshotInput {
+function inputOf(
+  loaded: Loaded,
+  cluster: ClusterPolicy | null,
+  generation: number,
+  endpoints: readonly Endpoint[],
+): SnapshotInput {
   const { config, documents, users } = loaded;
   return {
     config,
     documents,
     users,
+    cluster,
     generation,
     self: ownEndpoints(endpoints),
     hostAddresses: hostAddresses(),

@@ -77,7 +77,7 @@ async function forwardByUndici(forward: Forward): Promise<void> {
   for (const fresh of [false, true]) {
     const connection = await dialForSession(
       session,
-      gateway.holder,
+      gateway,
       () =>
         gateway.pools.acquire({ permit, identity, fresh }, session.snapshot.config.limits, forward.leaving),
       unused => gateway.pools.release(permit, identity, unused),
@@ -104,7 +104,7 @@ async function forwardByNode(forward: Forward): Promise<void> {
   const { limits } = session.snapshot.config;
   const connection = await dialForSession(
     session,
-    forward.gateway.holder,
+    forward.gateway,
     () => dial(permit, limits, leaving),
     unused => unused.socket.destroy(),
   );

@@ -1,9 +1,15 @@
-// The composition root: the command line on one side, the running gateway on the other. Nothing imports it.
+// The composition root: the command line on one side, the running gateway and Kubernetes on the other. Nothing
+// imports it.
 
+import type { ConnectCluster } from '../config/cluster.ts';
 import { runCommand } from './cli/commands.ts';
 import { serve } from './serve.ts';
 
+/** Loaded only where a cluster is configured: the client of its API is large. */
+const connectCluster: ConnectCluster = async (config, facts) =>
+  (await import('../k8s/cluster.ts')).connectCluster(config, facts);
+
 // When serving is over, sockets that linger must not hold the process.
-const serveAndExit = async (configFile: string) => process.exit(await serve(configFile));
+const serveAndExit = async (configFile: string) => process.exit(await serve(configFile, connectCluster));
 
 process.exitCode = await runCommand(process.argv.slice(2), { serve: serveAndExit });

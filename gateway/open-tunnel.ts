@@ -33,7 +33,7 @@ export async function openTunnel(
     const { limits } = session.snapshot.config;
     const { socket, dialled } = await dialForSession(
       session,
-      gateway.holder,
+      gateway,
       () => dial(permit, limits, leaving),
       connection => connection.socket.destroy(),
     );

@@ -1,12 +1,14 @@
 // The running gateway: builds every part, joins them, serves until it is told to stop, drains. What a session does
 // stands in open-tunnel.ts, forward-request.ts and upgrade-request.ts.
 
+import type { ConnectCluster, GatewayFacts } from '../config/cluster.ts';
 import { formatProblem } from '../config/problems.ts';
 import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
 import { DenialExplainer } from './admission/nearest-rule.ts';
 import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
-import { Configuration, ConfigurationError, type StartedConfiguration } from './configuration.ts';
+import { ClusterLink, clusterReaders } from './cluster-link.ts';
+import { Configuration, ConfigurationError } from './configuration.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { Listeners } from './listeners.ts';
@@ -16,7 +18,8 @@ import { banner } from './record/banner.ts';
 import { DecisionLog } from './record/decision-log.ts';
 import { createMessages, type Messages } from './record/messages.ts';
 import { Metrics } from './record/metrics.ts';
-import { recordLine } from './record/record.ts';
+import { PolicyHits } from './record/policy-hits.ts';
+import { gatewayIdentity, recordLine } from './record/record.ts';
 import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
 import { Failure } from './session/failure.ts';
 import { Expiries, redecideAll } from './session/redecide.ts';
@@ -30,12 +33,15 @@ const sweepMs = 1_000;
 /** How long the rest of the decision log may take to be written at the end. */
 const logCloseMs = 5_000;
 
-/** Runs the gateway until SIGTERM or SIGINT. Returns the exit code: 0, or 1 for a configuration that cannot run. */
-export async function serve(configFile: string): Promise<number> {
+/**
+ * Runs the gateway until SIGTERM or SIGINT. Returns the exit code: 0, or 1 for a configuration that cannot run.
+ * @param connectCluster asked for a cluster only where the configuration names one
+ */
+export async function serve(configFile: string, connectCluster: ConnectCluster): Promise<number> {
   try {
-    const started = await Configuration.start(configFile);
-    const running = new RunningGateway(started.configuration);
-    await running.start(started);
+    const { configuration, warnings } = await Configuration.start(configFile);
+    const running = new RunningGateway(configuration);
+    await Promise.race([running.start(warnings.map(formatProblem), connectCluster), running.stopped]);
     return await running.stopped;
   } catch (error) {
     if (error instanceof ConfigurationError)
@@ -49,6 +55,13 @@ export async function serve(configFile: string): Promise<number> {
 const guardIsOpen =
   'GUARD IN AUDIT MODE: private, loopback and metadata addresses can be reached by every rule that allows their name or address';
 
+interface ListeningEndpoint {
+  listener: string;
+  address: string;
+  port: number;
+  protocols: string[];
+}
+
 class RunningGateway {
   readonly #configuration: Configuration;
   readonly #messages: Messages;
@@ -57,9 +70,13 @@ class RunningGateway {
   readonly #gateway: Gateway;
   readonly #listeners = new Listeners();
   readonly #expiries = new Expiries();
+  readonly #hits = new PolicyHits();
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
   #admin: AdminServer | null = null;
+  #link: ClusterLink | null = null;
+  /** What is waited for before clients are served, in words; null once they are. */
+  #waitsFor: string | null = 'the listeners';
   #watcher: ConfigurationWatch | null = null;
   #sweeper: NodeJS.Timeout | null = null;
   #stopping = false;
@@ -75,6 +92,7 @@ class RunningGateway {
       observer: {
         finished: session => {
           this.#metrics.observe(session);
+          this.#hits.observe(session);
           if (session.internalError) this.#reportInternal(session);
           this.#log.append(recordLine(session, 'session'));
         },
@@ -87,6 +105,7 @@ class RunningGateway {
       resolver: new NameResolver(),
       verifier: createUserVerifier(config.limits),
       explainer: new DenialExplainer(),
+      cluster: null,
     };
     this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };
     this.#metrics = new Metrics(this.#readers());
@@ -104,39 +123,72 @@ class RunningGateway {
     return this.#exit.promise;
   }
 
-  async start({ warnings, listensOn }: StartedConfiguration): Promise<void> {
-    const { config } = this.#configuration.holder.current();
-    for (const warning of warnings) this.#messages.warn(formatProblem(warning));
+  async start(warnings: readonly string[], connectCluster: ConnectCluster): Promise<void> {
+    for (const warning of warnings) this.#messages.warn(warning);
+    this.#handleSignals();
+    const admin = await this.#startAdmin();
+    await this.#joinCluster(connectCluster);
     await this.#listeners.start(this.#gateway, this.#mostConnections, {
       acceptFailed: error => this.#acceptFailed(error),
     });
-    const endpoints = this.#listeners.running.map(({ config: { name, protocols }, address, port }) => ({
+    const proxies = this.#listeners.running.map(({ config: { name, protocols }, address, port }) => ({
       listener: name,
       address,
       port,
       protocols,
     }));
-    if (config.admin) {
-      this.#admin = createAdminServer({
-        metrics: async () => ({
-          contentType: this.#metrics.registry.contentType,
-          body: await this.#metrics.registry.metrics(),
-        }),
-        readiness: () => this.#readiness(),
-        onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),
-      });
-      const bound = await this.#admin.listen(config.admin.address, config.admin.port);
-      endpoints.push({ listener: 'admin', ...bound, protocols: [] });
-    }
-    listensOn(endpoints);
+    const endpoints = [...proxies, ...admin];
+    this.#configuration.complete(endpoints, this.#link?.cluster ?? null);
     this.#observeSwaps();
     this.#watchFiles();
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
-    this.#handleSignals();
+    this.#waitsFor = null;
     this.#announce(endpoints);
   }
 
-  #announce(endpoints: { listener: string; address: string; port: number; protocols: string[] }[]): void {
+  /** First of all, so that a start that waits can be looked at. */
+  async #startAdmin(): Promise<ListeningEndpoint[]> {
+    const { config } = this.#configuration.holder.current();
+    if (!config.admin) return [];
+    this.#admin = createAdminServer({
+      metrics: async () => ({
+        contentType: this.#metrics.registry.contentType,
+        body: await this.#metrics.registry.metrics(),
+      }),
+      readiness: () => this.#readiness(),
+      onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),
+    });
+    const bound = await this.#admin.listen(config.admin.address, config.admin.port);
+    return [{ listener: 'admin', ...bound, protocols: [] }];
+  }
+
+  /** Nobody is served before the cluster's policies and pods are known. */
+  async #joinCluster(connect: ConnectCluster): Promise<void> {
+    if (!this.#configuration.holder.current().config.kubernetes) return;
+    this.#waitsFor = 'the Kubernetes API';
+    const { sessions, admission } = this.#gateway;
+    await ClusterLink.start(
+      connect,
+      { configuration: this.#configuration, sessions, facts: this.#facts() },
+      link => {
+        this.#link = link;
+      },
+    );
+    admission.cluster = this.#link!.cluster.identity;
+    this.#configuration.complete([], this.#link!.cluster);
+  }
+
+  #facts(): GatewayFacts {
+    return {
+      version: gatewayIdentity.version,
+      limits: () => this.#configuration.holder.current().config.limits,
+      ready: () => this.#readiness().ready,
+      hits: () => this.#hits.counts,
+      tell: (level, fields, text) => this.#messages[level](fields, text),
+    };
+  }
+
+  #announce(endpoints: readonly ListeningEndpoint[]): void {
     const snapshot = this.#configuration.holder.current();
     if (snapshot.config.guard.mode === 'Audit') this.#messages.warn(guardIsOpen);
     if (snapshot.sourceAddresses.length > 0 && !canBindWithoutPort)
@@ -151,7 +203,7 @@ class RunningGateway {
     const { sessions, holder } = this.#gateway;
     sessions.sweepProgress(sweepMs);
     if (!this.#expiries.havePassed(Date.now())) return;
-    const cut = redecideAll(sessions, holder.current());
+    const cut = redecideAll(sessions, holder.current(), this.#gateway.admission.cluster);
     this.#messages.info({ sessionsCut: cut }, 'a rule expired');
   }
 
@@ -161,7 +213,9 @@ class RunningGateway {
       this.#listeners.applyLimits(next.config.limits);
       if (next.config.guard.mode === 'Audit') this.#messages.warn(guardIsOpen);
       this.#expiries.use(next, Date.now());
-      const cut = redecideAll(this.#gateway.sessions, next);
+      this.#hits.keep(next.policy);
+      const { sessions, admission } = this.#gateway;
+      const cut = redecideAll(sessions, next, admission.cluster);
       this.#messages.info(
         { generation: next.generation, ...next.policy.counts, sessionsCut: cut },
         'configuration swapped',
@@ -231,6 +285,7 @@ class RunningGateway {
 
   async #close(): Promise<void> {
     await this.#watcher?.stop();
+    await this.#link?.cluster.stop();
     if (this.#sweeper) clearInterval(this.#sweeper);
     this.#gateway.pools.close();
     await this.#admin?.close();
@@ -276,13 +331,18 @@ class RunningGateway {
   #readiness(): Readiness {
     const trouble = this.#log.trouble;
     const refusal = this.#refusal();
-    const reasons = [...(this.#stopping ? ['draining'] : []), ...(refusal ? [refusal.message] : [])];
+    const reasons = [
+      ...(this.#stopping ? ['draining'] : []),
+      ...(this.#waitsFor === null ? [] : [`waiting for ${this.#waitsFor}`]),
+      ...(refusal ? [refusal.message] : []),
+    ];
     return {
       ready: reasons.length === 0,
       reasons,
       draining: this.#stopping,
       generation: this.#configuration.holder.current().generation,
       staleConfiguration: this.#configuration.stale,
+      ...(this.#link && { kubernetes: { ...this.#link.health } }),
       log: trouble ? `failing: ${trouble.code ?? trouble.message}` : 'ok',
     };
   }
@@ -290,7 +350,9 @@ class RunningGateway {
   #readers(): ConstructorParameters<typeof Metrics>[0] {
     const { sessions, pools, admission } = this.#gateway;
     const { resolver, verifier } = admission;
+    const { kubernetes } = this.#configuration.holder.current().config;
     return {
+      ...(kubernetes && clusterReaders(() => this.#link)),
       sallyport_sessions_open: () => sessions.size,
       sallyport_dns_lookups_total: () => [
         [resolver.lookups.found, { result: 'found' }],

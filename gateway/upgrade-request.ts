@@ -31,7 +31,7 @@ export async function upgradeRequest(
     const permit = await admit(gateway.admission, session, asked, leaving);
     const { socket: origin } = await dialForSession(
       session,
-      gateway.holder,
+      gateway,
       () => dial(permit, limits, leaving),
       connection => connection.socket.destroy(),
     );

@@ -15,6 +15,8 @@ export interface Readiness {
   readonly generation: number;
   /** Problems of an edit that was refused, so that the configuration in force is older than its files. */
   readonly staleConfiguration: readonly string[];
+  /** How the news from the cluster stand; absent where the gateway knows none. */
+  readonly kubernetes?: Readonly<Record<string, unknown>>;
   /** State of the decision log, such as `ok` or what the last write failed with. */
   readonly log: string;
 }

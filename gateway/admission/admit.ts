@@ -9,19 +9,17 @@ import type { Destination } from '../../config/policy/destination.ts';
 import { Failure } from '../session/failure.ts';
 import { type Leaving, unlessLeft } from '../session/leaving.ts';
 import type { Session } from '../session/session.ts';
-import { type Credentials, identify } from './identify.ts';
+import { type Credentials, identify, type Provers } from './identify.ts';
 import type { DenialExplainer, NearestRule } from './nearest-rule.ts';
 import { type Permit, takePermitOffice } from './permit.ts';
 import type { NameResolver } from './resolve.ts';
 import { sourceFor } from './source-address.ts';
-import type { UserVerifier } from './users.ts';
 
 const issuePermit = takePermitOffice();
 
-export interface Admission {
+export interface Admission extends Provers {
   resolver: NameResolver;
   explainer: DenialExplainer;
-  verifier: UserVerifier;
 }
 
 export interface AdmissionRequest {
@@ -44,7 +42,7 @@ export async function admit(
   if (session.overLimit) throw session.overLimit;
   session.stage = 'identify';
   session.destination = request.destination;
-  const client = await unlessLeft(identify(session, request.credentials, admission.verifier), leaving);
+  const client = await unlessLeft(identify(session, request.credentials, admission), leaving);
   const { destination, http } = request;
   const question: Question = {
     client,

@@ -106,7 +106,15 @@ function checkConfiguration(
   if (!loaded.ok) return [];
   const { config, documents, users, file } = loaded;
   const self = { addresses: [], ports: [] };
-  const built = buildSnapshot({ config, documents, users, generation: 1, self, hostAddresses: [] });
+  const built = buildSnapshot({
+    config,
+    documents,
+    users,
+    cluster: null,
+    generation: 1,
+    self,
+    hostAddresses: [],
+  });
   problems.push(...withFindings(built.problems, documents, built.snapshot.policy, lint));
   if (built.problems.some(isError)) return [];
   const { listeners, admin = null, defaults } = config;

@@ -100,6 +100,7 @@ function sourceOf({ config, documents }: Loaded): PolicySource {
       config,
       documents: [...given],
       users: new Map(),
+      cluster: null,
       generation: 1,
       self: ownListeners(config),
       hostAddresses: [],

@@ -109,8 +109,17 @@ export function credentialsOf(fields: RawFields): Credentials | null {
   if (values.length > 1) throw bad('more than one Proxy-Authorization field');
   const [value] = values;
   if (value === undefined) return null;
-  const credentials = parseBasicCredentials(value);
+  const credentials = parseBasicCredentials(value) ?? parseBearerCredentials(value);
   if (!credentials)
-    throw new Failure('authentication-failed', 'Proxy-Authorization is not Basic with a user and password');
+    throw new Failure(
+      'authentication-failed',
+      'Proxy-Authorization is neither Basic with a user and password nor Bearer with a token',
+    );
   return credentials;
+}
+
+/** `Bearer b64token` (RFC 6750 section 2.1), at most 16,384 characters; null for anything else. */
+function parseBearerCredentials(value: string): { token: string } | null {
+  const token = value.length <= 16_384 ? /^bearer +([\w.~+/-]+=*)$/i.exec(value)?.[1] : undefined;
+  return token === undefined ? null : { token };
 }

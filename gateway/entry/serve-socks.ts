@@ -2,7 +2,7 @@
 // It speaks the protocol's bytes on the socket; who may go where is openTunnel's path to find out.
 
 import type { Socket } from 'node:net';
-import { type Credentials, credentialsRequired, proveUser } from '../admission/identify.ts';
+import { type Credentials, credentialsHelp, credentialsRequired, prove } from '../admission/identify.ts';
 import type { Gateway } from '../gateway.ts';
 import { openTunnel, refuse, type TunnelReplies } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
@@ -57,7 +57,7 @@ async function readPassword(
 ): Promise<Credentials> {
   const { credentials } = await next(socket, machine, 'password');
   session.stage = 'identify';
-  await proveUser(session, credentials, gateway.admission.verifier);
+  await prove(session, credentials, gateway.admission);
   session.stage = 'parse';
   machine.expect('request');
   socket.write(passwordAccepted);
@@ -65,14 +65,13 @@ async function readPassword(
 }
 
 /**
- * Password where the client offers it and there are users, else none where the listener lets that be.
+ * Password where the client offers it and it could be proved, else none where the listener lets that be.
  * @throws Failure `unsupported-authentication`, `authentication-required`
  */
 function chooseMethod(session: Session, offered: Buffer): Method {
-  const { users } = session.snapshot;
   const required = credentialsRequired(session);
-  if (offered.includes(methodPassword) && (users.size > 0 || required)) return methodPassword;
-  if (required) throw new Failure('authentication-required', 'this listener asks for a user and password');
+  if (offered.includes(methodPassword) && (credentialsHelp(session) || required)) return methodPassword;
+  if (required) throw new Failure('authentication-required', 'this listener asks for credentials');
   if (offered.includes(methodNone)) return methodNone;
   throw new Failure(
     'unsupported-authentication',

@@ -1,19 +1,18 @@
 // Dials for a session: notes stage, time and outcome, and asks once more whether the policy that came into force
 // meanwhile still allows it. The connecting is dial()'s.
 
-import type { Holder } from '../../config/holder.ts';
-import type { Snapshot } from '../../config/snapshot.ts';
+import type { Gateway } from '../gateway.ts';
 import { Failure } from '../session/failure.ts';
-import { objection } from '../session/redecide.ts';
+import { isCurrent, objection } from '../session/redecide.ts';
 import type { Dialled, Session } from '../session/session.ts';
 
 /**
  * @param connect dials or takes a kept connection
- * @throws what `connect` throws; Failure `policy-changed`, the connection being given up by `abandon`
+ * @throws what `connect` throws; Failure `policy-changed` or `workload-ended`, the connection being given up by `abandon`
  */
 export async function dialForSession<T extends { dialled: Dialled }>(
   session: Session,
-  holder: Holder<Snapshot>,
+  { holder, admission: { cluster } }: Pick<Gateway, 'holder' | 'admission'>,
   connect: () => Promise<T>,
   abandon: (connection: T) => void,
 ): Promise<T> {
@@ -24,10 +23,10 @@ export async function dialForSession<T extends { dialled: Dialled }>(
   });
   session.dialledTo(connection.dialled);
   const current = holder.current();
-  const reason = current === session.snapshot ? null : objection(session, current);
-  if (reason !== null) {
+  const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);
+  if (found !== null) {
     abandon(connection);
-    throw new Failure('policy-changed', reason);
+    throw new Failure(found.kind, found.reason);
   }
   session.stage = 'reply';
   return connection;

@@ -58,11 +58,55 @@ export const metricTable = {
     ['code'],
     'Connections that the kernel could not hand over (EMFILE and the like).',
   ],
+  sallyport_cluster_synced: [
+    'gauge',
+    [],
+    'Kubernetes: 1 once everything was listed, or taken from the saved copy, else 0.',
+  ],
+  sallyport_cluster_saved_copy: [
+    'gauge',
+    [],
+    'Kubernetes: 1 while what is in force came from the saved copy, else 0.',
+  ],
+  sallyport_cluster_stale_seconds: [
+    'gauge',
+    [],
+    'Kubernetes: time since the API server last spoke on the watch that has been silent longest; 0 while all run.',
+  ],
+  sallyport_cluster_leader: ['gauge', [], 'Kubernetes: 1 on the replica that writes statuses, else 0.'],
+  sallyport_cluster_objects: ['gauge', ['resource'], 'Kubernetes: objects kept.'],
+  sallyport_cluster_lists_total: ['counter', ['resource'], 'Kubernetes: whole lists asked for.'],
+  sallyport_cluster_watch_errors_total: [
+    'counter',
+    ['resource'],
+    'Kubernetes: lists and watches that failed.',
+  ],
+  sallyport_cluster_requests_total: [
+    'counter',
+    ['result'],
+    'Kubernetes: calls answered (ok), answered with an error (refused), and not answered (failed).',
+  ],
+  sallyport_cluster_addresses_in_doubt: [
+    'gauge',
+    [],
+    'Kubernetes: pod addresses that several pods claim, so that nobody is known by them.',
+  ],
+  sallyport_cluster_identities_waiting: [
+    'gauge',
+    [],
+    'Kubernetes: clients that wait for the pod of their address to be seen.',
+  ],
+  sallyport_cluster_status_writes_total: ['counter', ['result'], 'Kubernetes: statuses written.'],
+  sallyport_cluster_status_waiting: ['gauge', [], 'Kubernetes: statuses that wait to be written.'],
+  sallyport_cluster_events_total: ['counter', ['result'], 'Kubernetes: Events written and dropped.'],
+  sallyport_token_reviews_total: ['counter', ['result'], 'ServiceAccount tokens reviewed by the API server.'],
+  sallyport_tokens_remembered: ['gauge', [], 'Reviewed tokens in memory, as keyed digests.'],
+  sallyport_tokens_waiting: ['gauge', [], 'Tokens that wait for their review.'],
   sallyport_draining: ['gauge', [], '1 once the gateway is shutting down, else 0.'],
 } as const;
 
 type MetricName = keyof typeof metricTable;
-type Sample = readonly [value: number, labels?: Record<string, string>];
+type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>];
 
 /** Upper bounds in seconds. */
 const buckets = [

@@ -26,12 +26,25 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
   ],
   ['client.address', 'string, IP address', 'always; empty if the client was gone at once'],
   ['client.port', 'number', 'always'],
-  ['client.identity.source', '`user`, `workload`, `cidr` or `none`', 'always; how the identity was found'],
+  [
+    'client.identity.source',
+    '`token`, `user`, `pod`, `workload`, `cidr` or `none`',
+    'always; how the identity was found: ServiceAccount token, password, the address of a pod of the cluster, of a Workload from a file, of a client CIDR',
+  ],
   [
     'client.identity.name',
     'string or null',
     'always; user name, `namespace/pod`, or the most specific client CIDR named by a policy',
   ],
+  ['client.workload.namespace', 'string', 'where the client is a pod or Workload'],
+  ['client.workload.pod', 'string', 'where the client is a pod or Workload'],
+  ['client.workload.serviceAccount', 'string', 'where the client is a pod or Workload'],
+  [
+    'client.workload.owner',
+    'string or null',
+    'where the client is a pod or Workload; `Kind/name` of its controller',
+  ],
+  ['client.workload.uid', 'string', 'where the client is a pod of the cluster'],
   ['destination.host', 'string or null', 'always; normalised name or address; null if none was read'],
   ['destination.port', 'number or null', 'always'],
   ['destination.asked', 'string', 'where the client asked for what is no destination; cut at 256 characters'],
@@ -105,6 +118,18 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
 /** To the microsecond: more digits are noise. */
 const rounded = (ms: number | null) => (ms === null ? null : Math.round(ms * 1000) / 1000);
 
+function clientOf({ clientAddress, clientPort, identity, workload, pod }: Session) {
+  const { namespace, serviceAccount, owner } = workload ?? {};
+  return {
+    address: clientAddress,
+    port: clientPort,
+    identity,
+    ...(workload && {
+      workload: { namespace, pod: workload.pod, serviceAccount, owner, ...(pod && { uid: pod.uid }) },
+    }),
+  };
+}
+
 function destinationOf(session: Session) {
   const { destination, destinationText, resolved, forbidden, dialled } = session;
   return {
@@ -150,7 +175,7 @@ export function recordLine(session: Session, event: 'session' | 'progress'): str
     id: session.id,
     listener: session.listener,
     protocol: session.protocol,
-    client: { address: session.clientAddress, port: session.clientPort, identity: session.identity },
+    client: clientOf(session),
     destination: destinationOf(session),
     decision: decisionOf(session),
     source: { address: dialled?.sourceAddress ?? null, port: dialled?.sourcePort ?? null },

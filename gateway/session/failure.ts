@@ -16,6 +16,10 @@ export type FailureKind =
   | 'authentication-required'
   | 'authentication-failed'
   | 'authentication-busy'
+  | 'authentication-unavailable'
+  | 'identity-conflict'
+  | 'identity-in-doubt'
+  | 'workload-ended'
   // what policy says
   | 'denied-by-name'
   | 'denied-by-address'

@@ -1,39 +1,90 @@
-// Open sessions under a new snapshot: each is decided again, on the address it was dialled to. It closes nothing
-// itself beyond telling the session; the relay does.
+// Open sessions under what has changed: a new snapshot, or another pod behind the client. Each is decided again, on
+// the address it was dialled to. It closes nothing itself beyond telling the session; the relay does.
 
+import type { ClusterIdentity, PodWorkload } from '../../config/cluster.ts';
 import { parseAddress } from '../../config/policy/address.ts';
 import { decideByAddress } from '../../config/policy/decide.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import type { Session } from './session.ts';
 
-/** Why the session may not go on under `next`, or null. */
-export function objection(session: Session, next: Snapshot): string | null {
-  const { question, dialled, identity, snapshot } = session;
+/** Why a session may not go on. */
+export interface Objection {
+  readonly kind: 'policy-changed' | 'workload-ended';
+  readonly reason: string;
+}
+
+const changed = (reason: string): Objection => ({ kind: 'policy-changed', reason });
+
+/** Why the session may not go on under `next`, as what its client is now; null where it may. */
+export function objection(
+  session: Session,
+  next: Snapshot,
+  cluster: ClusterIdentity | null,
+): Objection | null {
+  const { pod, question, dialled, identity, snapshot } = session;
+  const podNow = podAsItIs(session, cluster);
+  if (pod && !podNow)
+    return {
+      kind: 'workload-ended',
+      reason: `pod ${pod.namespace}/${pod.pod} has ended or lost its address`,
+    };
   if (!question || !dialled) return null;
   if (identity.source === 'user' && snapshot.users.get(identity.name!) !== next.users.get(identity.name!))
-    return 'the user was removed or has another password';
+    return changed('the user was removed or has another password');
+  const client = pod ? { ...question.client, workload: podNow } : question.client;
   const decision = decideByAddress(
     next.policy,
-    { ...question, nowMs: Date.now() },
+    { ...question, client, nowMs: Date.now() },
     parseAddress(dialled.address)!,
   );
-  return decision.verdict === 'deny' ? decision.reason : null;
+  if (decision.verdict === 'deny') return changed(decision.reason);
+  takeOver(session, podNow);
+  return null;
+}
+
+/** Whether neither the policy nor the client has changed since the session was decided. */
+export function isCurrent(session: Session, next: Snapshot, cluster: ClusterIdentity | null): boolean {
+  return session.snapshot === next && podAsItIs(session, cluster) === session.pod;
+}
+
+function podAsItIs({ pod }: Session, cluster: ClusterIdentity | null): PodWorkload | null {
+  return pod && cluster ? cluster.currentOf(pod) : pod;
+}
+
+/** From here on the session is that of the pod as it is now. */
+function takeOver(session: Session, pod: PodWorkload | null): void {
+  if (pod === session.pod) return;
+  session.pod = pod;
+  session.workload = pod;
+  session.question!.client = { ...session.question!.client, workload: pod };
 }
 
 /** Cuts what is no longer allowed; the rest lets go of the old snapshot. Returns how many were cut. */
-export function redecideAll(sessions: Iterable<Session>, next: Snapshot): number {
+export function redecideAll(
+  sessions: Iterable<Session>,
+  next: Snapshot,
+  cluster: ClusterIdentity | null,
+): number {
   let cut = 0;
   for (const session of sessions) {
-    // One that has not dialled yet is looked at once it has (open-tunnel.ts and its like).
+    // One that has not dialled yet is looked at once it has (dial-session.ts).
     if (!session.dialled) continue;
-    const reason = objection(session, next);
-    if (reason === null) session.snapshot = next;
+    const found = objection(session, next, cluster);
+    if (found === null) session.snapshot = next;
     else {
-      session.cut('policy-changed', reason);
+      session.cut(found.kind, found.reason);
       cut += 1;
     }
   }
   return cut;
+}
+
+/** The sessions of these pods. */
+export function* sessionsOf(
+  sessions: Iterable<Session>,
+  pods: ReadonlyMap<PodWorkload, unknown>,
+): Iterable<Session> {
+  for (const session of sessions) if (session.pod && pods.has(session.pod)) yield session;
 }
 
 /** The moments at which rules of the policy in force expire: open sessions are decided again when one has passed. */

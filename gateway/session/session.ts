@@ -4,7 +4,8 @@
 
 import { randomFillSync } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { Decision, Question } from '../../config/policy/decision.ts';
+import type { PodWorkload } from '../../config/cluster.ts';
+import type { Decision, Question, Workload } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import type { NearestRule } from '../admission/nearest-rule.ts';
@@ -27,7 +28,7 @@ export type CloseReason =
 
 /** How the identity of a client was found, the most trusted first. */
 export interface Identity {
-  source: 'user' | 'workload' | 'cidr' | 'none';
+  source: 'token' | 'user' | 'pod' | 'workload' | 'cidr' | 'none';
   /** User name, `namespace/pod`, or the most specific client CIDR that a policy names; null for `none`. */
   name: string | null;
 }
@@ -60,6 +61,10 @@ export class Session {
   stage: Stage = 'accept';
   protocol: Protocol = 'unknown';
   identity: Identity = { source: 'none', name: null };
+  /** The pod of a cluster that the client was found to be, as it is now; null for any other client. */
+  pod: PodWorkload | null = null;
+  /** The Kubernetes identity behind the client, from a cluster or from a file. */
+  workload: Workload | null = null;
   destination: Destination | null = null;
   /** What the client sent as its destination, escaped and cut, where it could not be parsed. */
   destinationText: string | null = null;

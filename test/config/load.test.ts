@@ -91,7 +91,7 @@ test('every problem of every file at once, in the order of the places', async t 
     problem.replace(/wanted [^"]*ClusterEgressPolicy[^"]*, try/, 'wanted …, try'),
   );
   t.deepEqual(withoutKinds, [
-    'gateway.yaml:3:1: unknown key "listners", wanted one of apiVersion, kind, listeners, admin, policies, users, dns, defaults, guard, egress, limits, log, relay, threads, try "listeners"',
+    'gateway.yaml:3:1: unknown key "listners", wanted one of apiVersion, kind, listeners, admin, policies, users, kubernetes, dns, defaults, guard, egress, limits, log, relay, threads, try "listeners"',
     'gateway.yaml:5:10: wrong value for listeners[0].name, wanted a lower-case name (RFC 1123 label), got "A"',
     'gateway.yaml:5:19: wrong value for listeners[0].port, wanted a port from 0 to 65535, got 70000, try 65535',
     'gateway.yaml:5:26: unknown key "adress", wanted one of name, address, port, protocols, authentication, try "address"',

@@ -120,7 +120,7 @@ test('two Proxy-Authorization fields are no credentials', t => {
     'bad-request',
   );
   t.is(
-    kindOf(() => credentialsOf(['Proxy-Authorization', 'Bearer x'])),
+    kindOf(() => credentialsOf(['Proxy-Authorization', 'Digest x'])),
     'authentication-failed',
   );
 });
