@@ -10,7 +10,8 @@ export interface SessionRecord {
   client: {
     address: string;
     port: number;
-    identity: { source: 'user' | 'cidr' | 'none'; name: string | null };
+    identity: { source: 'token' | 'user' | 'pod' | 'workload' | 'cidr' | 'none'; name: string | null };
+    workload?: { namespace: string; pod: string; serviceAccount: string; owner: string | null; uid?: string };
   };
   destination: {
     host: string | null;
