@@ -13,6 +13,7 @@ import type { Closable } from '../lifetime.ts';
 import { type ApiClient, apiClient } from './api-client.ts';
 import { type CommandLineTools, fetchedCommandLineTools } from './command-line-tools.ts';
 import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from './control-plane.ts';
+import { removeAfterUs } from './leftovers.ts';
 import { type Objects, objects } from './objects.ts';
 import { builtServers } from './servers.ts';
 import { startTcpForwarder, type TcpForwarder } from './tcp-forwarder.ts';
@@ -72,10 +73,10 @@ export interface TestCluster extends ApiClient, Objects, Workload, Closable, Asy
     name: string,
     options?: { throughProxy?: boolean },
   ): Promise<string>;
-  /** Connections are closed and then refused; data and port stay. */
-  stopApiServer(): Promise<void>;
+  /** New connections are refused; data and port stay. Watches end in order, or with `crash` with a reset. */
+  stopApiServer: ControlPlane['stopApiServer'];
   startApiServer(): Promise<void>;
-  restartApiServer(): Promise<void>;
+  restartApiServer: ControlPlane['stopApiServer'];
   /** Forgets old revisions in etcd. The API server's watch cache still has them: see `forgetHistory`. */
   compactEtcd(): Promise<void>;
   /** Compacts and restarts the API server: every resourceVersion from before is 410 Gone, in every setting. */
@@ -161,8 +162,8 @@ async function assemble({ folder, control, proxy, tools, stop }: Parts): Promise
   const kubeconfig = await kubeconfigFor(adminToken);
   const tool = (program: string) => (args: string[], options?: ToolOptions) =>
     runTool(program, args, folder, { kubeconfig, ...options });
-  const restartApiServer = async () => {
-    await control.stopApiServer();
+  const restartApiServer: TestCluster['restartApiServer'] = async how => {
+    await control.stopApiServer(how);
     await control.startApiServer();
   };
   return {
@@ -224,6 +225,7 @@ async function clean(folder: string, authority: Authority): Promise<void> {
 export async function startCluster(options: ControlPlaneOptions = {}): Promise<TestCluster> {
   const folder = await mkdtemp(path.join(tmpdir(), 'sallyport-cluster-'));
   const authority = await makeAuthority();
+  removeAfterUs(folder, path.dirname(authority.caFile));
   const parts = await startParts(folder, authority, options).catch(async error => {
     await clean(folder, authority);
     throw error;

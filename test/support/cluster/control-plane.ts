@@ -11,7 +11,10 @@ import { freePort, type ServerProcess, startServer } from './server-process.ts';
 import type { Servers } from './servers.ts';
 
 export interface ControlPlaneOptions {
-  /** Default true. Without it a watch goes straight to etcd, and a compacted revision is gone at once. */
+  /**
+   * Default true, as everywhere: the API server keeps each kind's changes since its own start, whatever etcd forgets.
+   * Without it a watch goes straight to etcd, and a compacted revision is gone at once.
+   */
   watchCache?: boolean;
   /** Writes who did what to which object, for `auditEvents()`. */
   audit?: boolean;
@@ -28,7 +31,8 @@ export interface ControlPlane {
   auditFile: string;
   /** Process ids of the servers that run now. */
   pids(): { etcd: number | null; apiServer: number | null };
-  stopApiServer(): Promise<void>;
+  /** In order, so that watches end well, or like a crash. */
+  stopApiServer(options?: { crash?: boolean }): Promise<void>;
   startApiServer(): Promise<void>;
   compactEtcd(): Promise<void>;
   stop(): Promise<void>;
@@ -160,6 +164,8 @@ function apiServerArguments(
     '--allow-privileged=true',
     '--profiling=false',
     '--shutdown-delay-duration=0s',
+    // Without it an orderly stop leaves watches open until the server is killed.
+    '--shutdown-watch-termination-grace-period=1s',
     `--watch-cache=${options.watchCache ?? true}`,
     ...(options.audit ? audit : []),
     ...(options.apiServerArguments ?? []),
@@ -224,7 +230,7 @@ export async function startControlPlane(
       etcd: etcd.server.ending() === null ? etcd.server.pid : null,
       apiServer: apiServer?.ending() === null ? apiServer.pid : null,
     }),
-    stopApiServer: () => endApiServer(patienceMs),
+    stopApiServer: ({ crash = false } = {}) => endApiServer(crash ? 0 : patienceMs),
     async startApiServer() {
       if (apiServer === null) apiServer = await retried(start);
     },

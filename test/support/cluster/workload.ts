@@ -43,11 +43,13 @@ interface TokenOptions {
 export interface Workload {
   /** With its ServiceAccount `default`, which a controller makes elsewhere. */
   createNamespace(name: string, labels?: Record<string, string>): Promise<KubernetesObject>;
+  /** At once, which a controller does elsewhere; what is still in it stays, so delete that before. */
+  deleteNamespace(name: string): Promise<void>;
   createServiceAccount(namespace: string, name: string): Promise<KubernetesObject>;
   createPod(options: PodOptions): Promise<KubernetesObject>;
   /** The pod's containers are over; object and address stay, as with a finished Job. */
   endPod(namespace: string, name: string, phase?: 'Succeeded' | 'Failed'): Promise<KubernetesObject>;
-  /** At once; with grace the object stays, with its deletionTimestamp, until it is deleted without. */
+  /** At once. With grace a pod that is bound to a node stays, marked as deleted, until it is deleted without. */
   deletePod(namespace: string, name: string, graceSeconds?: number): Promise<void>;
   createNode(options: NodeOptions): Promise<KubernetesObject>;
   tokenFor(namespace: string, serviceAccount: string, options?: TokenOptions): Promise<string>;
@@ -139,6 +141,12 @@ export function workload(client: ApiClient, objects: Objects): Workload {
       const created = await applyOne({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
       await createServiceAccount(name, 'default');
       return created;
+    },
+    async deleteNamespace(name) {
+      const path = `/api/v1/namespaces/${name}`;
+      await demand(client, 'DELETE', path);
+      const finalized = { apiVersion: 'v1', kind: 'Namespace', metadata: { name }, spec: { finalizers: [] } };
+      await demand(client, 'PUT', `${path}/finalize`, finalized);
     },
     createServiceAccount,
     async createPod(options) {
