@@ -1,11 +1,9 @@
 // The schemas of this gateway's own kinds, group sallyport.dev: policies, destination sets, and workloads from files.
 // Strict, so that a misspelt key is an error and never an open door. What this version does not act on is refused
-// by name.
+// by name. Descriptions are what `kubectl explain` prints.
 
 import { z } from 'zod';
-import { type Cidr, cidrInside, type IpAddress, parseAddress } from './address.ts';
-import { type HttpCondition, type PathPattern, parsePathPattern } from './http-condition.ts';
-import type { Peer } from './policy-model.ts';
+import { type IpAddress, parseAddress } from './address.ts';
 import {
   cidrSchema,
   clusterMetadataSchema,
@@ -14,144 +12,14 @@ import {
   labelsSchema,
   nameSchema,
   namespacedMetadataSchema,
-  notYet,
-  portNumberSchema,
   refuse,
   timeSchema,
 } from './schema-parts.ts';
+import { clusterRuleSchema, namespacedRuleSchema } from './schema-rule.ts';
+
+export type { Rule, SetReference } from './schema-rule.ts';
 
 export const sallyportVersion = 'sallyport.dev/v1alpha1';
-
-/** Rule names stand in reason phrases and records, so they are kept to these. */
-const ruleNameSchema = z
-  .string()
-  .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, 'letters, digits, ., _ and -, at most 63');
-
-const portSchema = z.union(
-  [
-    portNumberSchema,
-    z
-      .strictObject({ port: portNumberSchema, endPort: portNumberSchema })
-      .refine(range => range.endPort >= range.port, 'an endPort not below port'),
-  ],
-  'a port from 1 to 65535, or {port, endPort}',
-);
-
-/** A shared list, by name: one of the policy's own scope, or a cluster-wide one. */
-export interface SetReference {
-  readonly kind: 'set';
-  readonly name: string;
-  /** Null for a set of the policy's own scope. */
-  readonly setKind: 'ClusterEgressDestinationSet' | null;
-}
-
-const setReferenceSchema = z.union(
-  [nameSchema, z.strictObject({ kind: z.literal('ClusterEgressDestinationSet'), name: nameSchema })],
-  'the name of a destination set, or {kind: ClusterEgressDestinationSet, name}',
-);
-
-/** One host pattern, one block with exceptions, or one set. */
-const peerSchema = z
-  .strictObject({
-    host: hostSchema.optional(),
-    cidr: cidrSchema.optional(),
-    except: z.array(cidrSchema).optional(),
-    destinationSet: setReferenceSchema.optional(),
-  })
-  .transform((peer, context): Peer | SetReference => {
-    const { host, cidr, except, destinationSet: set } = peer;
-    const given = [host, cidr, set].filter(part => part !== undefined).length;
-    if (given !== 1 || (except !== undefined && cidr === undefined)) {
-      const remedy = 'give each entry one host, one cidr with or without except, or one destinationSet';
-      refuse(context, { message: 'not one destination', remedy, input: peer });
-      return z.NEVER;
-    }
-    if (host !== undefined) return { kind: 'host', pattern: host };
-    if (set !== undefined) return setReference(set);
-    refuseStrayExceptions(cidr!, except ?? [], context);
-    return { kind: 'cidr', cidr: cidr!, except: except ?? [] };
-  });
-
-function setReference(set: z.output<typeof setReferenceSchema>): SetReference {
-  if (typeof set === 'string') return { kind: 'set', name: set, setKind: null };
-  return { kind: 'set', name: set.name, setKind: set.kind };
-}
-
-function refuseStrayExceptions(cidr: Cidr, except: readonly Cidr[], context: z.RefinementCtx): void {
-  for (const [at, block] of except.entries()) {
-    if (cidrInside(block, cidr)) continue;
-    const message = `${block.text} is not inside ${cidr.text}`;
-    const remedy = `except takes blocks inside ${cidr.text}`;
-    refuse(context, { message, remedy, path: ['except', at], input: block.text });
-  }
-}
-
-const pathSchema = z.string().transform((input, context): PathPattern => {
-  const pattern = parsePathPattern(input);
-  if (pattern !== null) return pattern;
-  const remedy =
-    'write /an/exact/path or /everything/below/*, without dot segments, doubled slashes or needless escapes';
-  refuse(context, { message: 'not a path pattern', remedy, input });
-  return z.NEVER;
-});
-
-const httpSchema = z
-  .strictObject({
-    methods: z
-      .array(z.string().regex(/^[A-Z][A-Z0-9-]{0,31}$/, 'a method in upper case, such as GET'))
-      .min(1)
-      .optional(),
-    paths: z.array(pathSchema).min(1).optional(),
-  })
-  .refine(({ methods, paths }) => methods !== undefined || paths !== undefined, 'methods, paths or both')
-  .transform(({ methods = null, paths = null }): HttpCondition => ({ methods, paths }));
-
-const tlsSchema = z.strictObject({ sni: z.enum(['Match', 'SameRule', 'Any']).default('Match') });
-
-const ruleFields = {
-  name: ruleNameSchema,
-  /** Absent stands for every destination, and only Deny and Pass may leave it out. */
-  to: z.array(peerSchema).min(1).optional(),
-  /** Absent stands for every port. */
-  ports: z.array(portSchema).min(1).optional(),
-  protocol: z.enum(['TCP', 'UDP']).default('TCP'),
-  resolvesTo: z.array(cidrSchema).min(1).optional(),
-  http: httpSchema.optional(),
-  tls: tlsSchema.optional(),
-  expiresAt: timeSchema.optional(),
-  egressIPPool: notYet('egressIPPool'),
-  limits: notYet('limits'),
-};
-
-const clusterRuleSchema = z
-  .strictObject({ action: z.enum(['Allow', 'Deny', 'Pass']), ...ruleFields })
-  .superRefine(refuseContradictions);
-
-const namespacedRuleSchema = z
-  .strictObject({ action: z.enum(['Allow', 'Deny']), ...ruleFields })
-  .superRefine(refuseContradictions);
-
-/** Fields that mean nothing, or something unexpected, beside the rule's action. */
-function refuseContradictions(rule: Rule, context: z.RefinementCtx): void {
-  const { action, to, resolvesTo, tls, http } = rule;
-  if (action === 'Allow' && to === undefined) {
-    const remedy = 'add to:, such as [{host: api.example.com}] or [{host: "*"}]';
-    refuse(context, { message: 'an Allow rule says where to', remedy, input: to });
-  }
-  if (action !== 'Allow' && resolvesTo !== undefined) {
-    const message = `resolvesTo opens addresses, and a ${action} rule opens none`;
-    const remedy = 'remove it, or name the blocks by cidr in to';
-    refuse(context, { message, remedy, path: ['resolvesTo'], input: resolvesTo });
-  }
-  if (action !== 'Allow' && tls !== undefined) {
-    const message = `tls says which server names an Allow accepts, and this rule is a ${action}`;
-    refuse(context, { message, remedy: 'remove it', path: ['tls'], input: tls });
-  }
-  if (action === 'Pass' && http !== undefined) {
-    const remedy = 'remove it: a request with an unclear path could neither be passed nor denied safely';
-    refuse(context, { message: 'Pass takes no http', remedy, path: ['http'], input: http });
-  }
-}
 
 function refuseSameNames(rules: readonly { name: string }[], context: z.RefinementCtx): void {
   const seen = new Set<string>();
@@ -165,18 +33,37 @@ function refuseSameNames(rules: readonly { name: string }[], context: z.Refineme
 
 const clientsSchema = z
   .strictObject({
-    cidrs: z.array(cidrSchema).min(1).optional(),
-    users: z.array(z.string().min(1).max(255)).min(1).optional(),
+    cidrs: z
+      .array(cidrSchema)
+      .min(1)
+      .optional()
+      .describe('Blocks of client addresses, any of which selects. Absent stands for every address.'),
+    users: z
+      .array(z.string().min(1).max(255))
+      .min(1)
+      .optional()
+      .describe('Users who have proved who they are, any of whom is selected. Absent stands for everybody.'),
   })
   .refine(clients => clients.cidrs !== undefined || clients.users !== undefined, 'cidrs, users or both');
 
 const clusterSubjectSchema = z
   .strictObject({
-    clients: clientsSchema.optional(),
-    namespaceSelector: labelSelectorSchema.optional(),
-    podSelector: labelSelectorSchema.optional(),
-    /** Names of service accounts, in whatever namespaces the selectors leave. */
-    serviceAccounts: z.array(nameSchema).min(1).optional(),
+    clients: clientsSchema
+      .optional()
+      .describe('Clients by address or user, wherever they run. Not together with selectors.'),
+    namespaceSelector: labelSelectorSchema
+      .optional()
+      .describe(
+        'Pods of namespaces with these labels; every namespace has the label kubernetes.io/metadata.name.',
+      ),
+    podSelector: labelSelectorSchema.optional().describe('Pods with these labels.'),
+    serviceAccounts: z
+      .array(nameSchema)
+      .min(1)
+      .optional()
+      .describe(
+        'Pods of service accounts with any of these names, in whatever namespaces the selectors leave.',
+      ),
   })
   .superRefine((subject, context) => {
     const byClient = subject.clients !== undefined;
@@ -191,8 +78,12 @@ const clusterSubjectSchema = z
 
 const namespacedSubjectSchema = z
   .strictObject({
-    podSelector: labelSelectorSchema.optional(),
-    serviceAccounts: z.array(nameSchema).min(1).optional(),
+    podSelector: labelSelectorSchema.optional().describe('Pods of the namespace with these labels.'),
+    serviceAccounts: z
+      .array(nameSchema)
+      .min(1)
+      .optional()
+      .describe('Pods of service accounts with any of these names.'),
   })
   .superRefine((subject, context) => {
     if (Object.keys(subject).length > 0) return;
@@ -201,8 +92,23 @@ const namespacedSubjectSchema = z
   });
 
 const policyFields = {
-  mode: z.enum(['Enforce', 'Audit']).default('Enforce'),
-  expiresAt: timeSchema.optional(),
+  mode: z
+    .enum(['Enforce', 'Audit'])
+    .default('Enforce')
+    .describe(
+      'Audit: the policy changes no verdict, and records tell what it would have denied (wouldDeny). Enforce: it holds.',
+    ),
+  expiresAt: timeSchema
+    .optional()
+    .describe(
+      'From this time on the policy matches nothing and isolates nobody (RFC 3339, such as 2027-01-31T18:00:00Z).',
+    ),
+};
+
+const rulesText = {
+  cluster: 'Rules from first to last: the first that matches decides.',
+  namespaced:
+    'Rules. Any Deny that matches wins over any Allow, whatever the order. Pods that the policy selects are denied what no policy of the namespace allows; without rules, everything.',
 };
 
 export const clusterEgressPolicySchema = z.strictObject({
@@ -210,14 +116,25 @@ export const clusterEgressPolicySchema = z.strictObject({
   kind: z.literal('ClusterEgressPolicy'),
   metadata: clusterMetadataSchema,
   spec: z.strictObject({
-    /** Admin is the default: what the author writes is final, unless it says Pass. */
-    tier: z.enum(['Admin', 'Baseline']).default('Admin'),
-    /** Lower first; ties by name. Without one a policy comes after all that have one below 1000. */
-    priority: z.int().min(0).max(1000).default(1000),
+    tier: z
+      .enum(['Admin', 'Baseline'])
+      .default('Admin')
+      .describe(
+        'Admin: before the policies of namespaces, and final but for Pass. Baseline: after them, for whom none of them selects.',
+      ),
+    priority: z
+      .int()
+      .min(0)
+      .max(1000)
+      .default(1000)
+      .describe('The place among the policies of the tier: lower first, ties by name.'),
     ...policyFields,
-    /** Absent selects every client. */
-    subject: clusterSubjectSchema.optional(),
-    rules: z.array(clusterRuleSchema).default([]).superRefine(refuseSameNames),
+    subject: clusterSubjectSchema
+      .optional()
+      .describe(
+        'Whom the policy is about: either clients, or pods by selectors, all of which must hold. Absent selects every client.',
+      ),
+    rules: z.array(clusterRuleSchema).default([]).superRefine(refuseSameNames).describe(rulesText.cluster),
   }),
   status: z.unknown().optional(),
 });
@@ -228,15 +145,33 @@ export const egressPolicySchema = z.strictObject({
   metadata: namespacedMetadataSchema,
   spec: z.strictObject({
     ...policyFields,
-    /** Absent selects every pod of the namespace. */
-    subject: namespacedSubjectSchema.optional(),
-    rules: z.array(namespacedRuleSchema).default([]).superRefine(refuseSameNames),
+    subject: namespacedSubjectSchema
+      .optional()
+      .describe(
+        'Which pods of the namespace the policy is about; every condition given must hold. Absent selects all of them.',
+      ),
+    rules: z
+      .array(namespacedRuleSchema)
+      .default([])
+      .superRefine(refuseSameNames)
+      .describe(rulesText.namespaced),
   }),
   status: z.unknown().optional(),
 });
 
 const setSpecSchema = z
-  .strictObject({ hosts: z.array(hostSchema).default([]), cidrs: z.array(cidrSchema).default([]) })
+  .strictObject({
+    hosts: z
+      .array(hostSchema)
+      .default([])
+      .describe(
+        'Names (api.example.com), all names below one (*.example.com, which is not example.com itself), or every name (*).',
+      ),
+    cidrs: z
+      .array(cidrSchema)
+      .default([])
+      .describe('Blocks of addresses, such as 203.0.113.0/24 or 2001:db8::/32.'),
+  })
   .refine(({ hosts, cidrs }) => hosts.length + cidrs.length > 0, 'hosts, cidrs or both');
 
 export const destinationSetSchema = z.strictObject({
@@ -284,16 +219,3 @@ export type ClusterEgressPolicy = z.output<typeof clusterEgressPolicySchema>;
 export type EgressPolicy = z.output<typeof egressPolicySchema>;
 export type DestinationSet = z.output<typeof destinationSetSchema | typeof clusterDestinationSetSchema>;
 export type WorkloadDocument = z.output<typeof workloadSchema>;
-
-/** A rule of either scope. */
-export interface Rule {
-  readonly name: string;
-  readonly action: 'Allow' | 'Deny' | 'Pass';
-  readonly to?: readonly (Peer | SetReference)[] | undefined;
-  readonly ports?: readonly (number | { readonly port: number; readonly endPort: number })[] | undefined;
-  readonly protocol: 'TCP' | 'UDP';
-  readonly resolvesTo?: readonly Cidr[] | undefined;
-  readonly http?: HttpCondition | undefined;
-  readonly tls?: { readonly sni: 'Match' | 'SameRule' | 'Any' } | undefined;
-  readonly expiresAt?: number | undefined;
-}

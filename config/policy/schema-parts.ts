@@ -87,21 +87,31 @@ export function notYet(what: string) {
       error: `${what} is not supported by this version`,
       params: { remedy: 'remove it' },
     })
-    .optional();
+    .optional()
+    .describe('Not supported by this version, which refuses it.');
 }
 
 const labelExpressionSchema = z
   .strictObject({
-    key: z.string().min(1),
-    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
-    values: z.array(z.string()).default([]),
+    key: z.string().min(1).describe('The key of the label.'),
+    operator: z
+      .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
+      .describe('NotIn and DoesNotExist also hold where the label is absent.'),
+    values: z
+      .array(z.string())
+      .default([])
+      .describe('At least one with In and NotIn, none with Exists and DoesNotExist.'),
   })
   .refine(
     ({ operator, values }) => (operator === 'In' || operator === 'NotIn') === values.length > 0,
     'values with In and NotIn, and none with Exists and DoesNotExist',
   );
 
+/** As in Kubernetes: everything given must hold, and an empty selector selects everything. */
 export const labelSelectorSchema = z.strictObject({
-  matchLabels: labelsSchema.default({}),
-  matchExpressions: z.array(labelExpressionSchema).default([]),
+  matchLabels: labelsSchema.default({}).describe('Labels, each of which must be there with this value.'),
+  matchExpressions: z
+    .array(labelExpressionSchema)
+    .default([])
+    .describe('Conditions on labels, each of which must hold.'),
 });
