@@ -19,6 +19,9 @@ export interface WatchOptions {
   readonly signal: AbortSignal;
   /** Silence, in milliseconds, after which the connection is taken for dead. */
   readonly inactivityMs: number;
+  /** Called once the server has begun to answer. */
+  onOpen?(): void;
+  /** Never called with an ERROR: that rejects the watch. What it throws, the watch rejects with. */
   onEvent(event: WatchEvent): void;
 }
 
