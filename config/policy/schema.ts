@@ -19,6 +19,7 @@ import {
   networkPolicySchema,
   networkPolicyVersion,
 } from './schema-kubernetes.ts';
+import { poolSchema } from './schema-pool.ts';
 
 export interface PolicyKind {
   readonly apiVersion: string;
@@ -31,6 +32,7 @@ export const policyKinds: readonly PolicyKind[] = Object.freeze([
   { apiVersion: sallyportVersion, kind: 'EgressPolicy', schema: egressPolicySchema },
   { apiVersion: sallyportVersion, kind: 'EgressDestinationSet', schema: destinationSetSchema },
   { apiVersion: sallyportVersion, kind: 'ClusterEgressDestinationSet', schema: clusterDestinationSetSchema },
+  { apiVersion: sallyportVersion, kind: 'EgressIPPool', schema: poolSchema },
   { apiVersion: sallyportVersion, kind: 'Workload', schema: workloadSchema },
   { apiVersion: networkPolicyVersion, kind: 'NetworkPolicy', schema: networkPolicySchema },
   {

@@ -12,6 +12,7 @@ import type {
   ClusterNetworkPolicy,
   NetworkPolicy,
 } from './schema-kubernetes.ts';
+import type { EgressIPPool } from './schema-pool.ts';
 import { translateClusterNetworkPolicy } from './translate-cluster-network-policy.ts';
 import { DestinationSets, translateClusterEgressPolicy, translateEgressPolicy } from './translate-egress.ts';
 import { translateNetworkPolicy } from './translate-network-policy.ts';
@@ -23,6 +24,7 @@ type PolicyDocument =
   | ClusterEgressPolicy
   | EgressPolicy
   | DestinationSet
+  | EgressIPPool
   | WorkloadDocument
   | NetworkPolicy
   | ClusterNetworkPolicy
@@ -58,7 +60,10 @@ export function* translate(
     if (model !== null) models.push({ model, translation: item.translation });
     if (at % documentsOfPiece === 0) yield;
   }
-  for (const item of known) warnOfUnusedSet(item, sets);
+  for (const item of known) {
+    warnOfUnusedSet(item, sets);
+    warnOfPool(item);
+  }
   warnOfTies(models);
   return { models: models.map(({ model }) => model), workloads: collectWorkloads(known) };
 }
@@ -80,6 +85,7 @@ function* translateOne({ value, translation }: Item, sets: DestinationSets): Tur
       return translateClusterNetworkPolicy(value, translation);
     case 'EgressDestinationSet':
     case 'ClusterEgressDestinationSet':
+    case 'EgressIPPool':
     case 'Workload':
       return null;
   }
@@ -119,6 +125,16 @@ function warnOfUnusedSet({ value, translation }: Item, sets: DestinationSets): v
     ['metadata', 'name'],
     `no rule names ${labelOf(value)}`,
     'name it in a rule, or remove it',
+  );
+}
+
+/** Pools are kept so that what a cluster holds can be read; nothing acts on them yet. */
+function warnOfPool({ value, translation }: Item): void {
+  if (value.kind !== 'EgressIPPool') return;
+  translation.warn(
+    ['metadata', 'name'],
+    `${labelOf(value)} is kept, but this version does not choose source addresses by it`,
+    'name source addresses in egress.sourceAddresses of the configuration',
   );
 }
 

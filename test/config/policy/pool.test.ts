@@ -1,0 +1,116 @@
+// EgressIPPool: which addresses are taken and which are refused, and that compiling keeps a pool and says that it has
+// no effect.
+
+import test from 'ava';
+import { policyKinds } from '../../../config/policy/schema.ts';
+import { type EgressIPPool, poolSchema } from '../../../config/policy/schema-pool.ts';
+import { clusterPolicy, compileYaml, decideWhole, summary } from './compile-yaml.ts';
+
+const pool = (spec: object) => ({
+  apiVersion: 'sallyport.dev/v1alpha1',
+  kind: 'EgressIPPool',
+  metadata: { name: 'a' },
+  spec,
+});
+
+function issuesOf(spec: object): string[] {
+  return (poolSchema.safeParse(pool(spec)).error?.issues ?? []).map(issue => {
+    const remedy = issue.code === 'custom' ? issue.params?.remedy : undefined;
+    return `${issue.path.join('.')}: ${issue.message}${remedy === undefined ? '' : `; ${remedy}`}`;
+  });
+}
+
+const rangesOf = (document: EgressIPPool) =>
+  document.spec.addresses.map(({ first, last }) => `${first.text} ${last.text}`);
+
+test('addresses, blocks and ranges of both families, with their ends', t => {
+  const addresses = [
+    '192.0.2.10',
+    '192.0.2.16/29',
+    '192.0.2.40-192.0.2.49',
+    '10.0.0.0/16',
+    '2001:db8::10',
+    '2001:db8:1::/112',
+    '2001:db8:2::ffff-2001:db8:2::1:fffe',
+  ];
+  const parsed = poolSchema.parse(pool({ addresses }));
+  t.is(parsed.spec.onExhausted, 'Refuse');
+  t.deepEqual(rangesOf(parsed), [
+    '192.0.2.10 192.0.2.10',
+    '192.0.2.16 192.0.2.23',
+    '192.0.2.40 192.0.2.49',
+    '10.0.0.0 10.0.255.255',
+    '2001:db8::10 2001:db8::10',
+    '2001:db8:1:: 2001:db8:1::ffff',
+    '2001:db8:2::ffff 2001:db8:2::1:fffe',
+  ]);
+});
+
+test('addresses that are refused, each with its remedy', t => {
+  const cases: [string[], RegExp][] = [
+    [[], /^spec\.addresses: /],
+    [Array.from({ length: 257 }, (_, at) => `10.0.${at >> 8}.${at & 255}`), /^spec\.addresses: /],
+    [['pool.example.com'], /^spec\.addresses\.0: no addresses; write an address, a block such as /],
+    [['10.0.0.1/8'], /: bits are set beyond the prefix length; write 10\.0\.0\.0\/8, or 10\.0\.0\.1\/32$/],
+    [['10.0.0.9-10.0.0.1'], /: the range ends before it begins; write 10\.0\.0\.1-10\.0\.0\.9$/],
+    [['10.0.0.1-::1'], /: not a range of addresses; write two addresses of one family /],
+    [['10.0.0.1-'], /: not a range of addresses; /],
+    [['10.0.0.1 - 10.0.0.2'], /: not a range of addresses; /],
+    [
+      ['10.0.0.0/15'],
+      /: more than 65536 addresses in one entry; write a smaller block, 10\.0\.0\.0\/16 at most$/,
+    ],
+    [['10.0.0.1-10.1.0.1'], /: more than 65536 addresses in one entry; /],
+    [['2001:db8::/111'], /: more than 65536 addresses in one entry; /],
+    [['2001:db8::-2001:db8:0:0:0:1::'], /: more than 65536 addresses in one entry; /],
+    [['0.0.0.0'], /: no connection can leave from 0\.0\.0\.0\/8; /],
+    [['::'], /: no connection can leave from ::\/128; /],
+    [['223.255.255.255-224.0.0.0'], /: no connection can leave from 224\.0\.0\.0\/4; /],
+    [['255.255.255.255'], /: no connection can leave from 255\.255\.255\.255\/32; /],
+    [['ff02::1'], /: no connection can leave from ff00::\/8; /],
+    [['::ffff:192.0.2.1'], /: IPv4 addresses in the spelling of IPv6; /],
+    [
+      ['192.0.2.0/30', '192.0.2.4', '192.0.2.3'],
+      /^spec\.addresses\.2: addresses that 192\.0\.2\.0\/30 has already; /,
+    ],
+  ];
+  for (const [addresses, expected] of cases) {
+    const issues = issuesOf({ addresses });
+    t.is(issues.length, 1, addresses.join(' ').slice(0, 80));
+    t.regex(issues[0]!, expected);
+  }
+});
+
+test('the last addresses that are fit, and the first that are not', t => {
+  t.deepEqual(
+    issuesOf({ addresses: ['1.0.0.0', '223.255.255.255', '240.0.0.0', '255.255.255.254', '::1'] }),
+    [],
+  );
+});
+
+test('who may use a pool: some way to say it, and no other', t => {
+  const addresses = ['192.0.2.1'];
+  const selector = { matchLabels: { team: 'a' } };
+  t.deepEqual(issuesOf({ addresses, allowed: { namespaceSelector: {}, policies: ['a'] } }), []);
+  t.deepEqual(issuesOf({ addresses, default: { namespaceSelector: selector } }), []);
+  t.regex(issuesOf({ addresses, allowed: {} })[0]!, /^spec\.allowed: namespaceSelector, policies or both$/);
+  t.regex(issuesOf({ addresses, allowed: { policies: [] } })[0]!, /^spec\.allowed\.policies: /);
+  t.regex(issuesOf({ addresses, default: {} })[0]!, /^spec\.default\.namespaceSelector: /);
+  t.regex(issuesOf({ addresses, onExhausted: 'Wait' })[0]!, /^spec\.onExhausted: /);
+});
+
+test('a pool is kept, changes nothing, and a warning says so', t => {
+  t.true(policyKinds.some(({ kind }) => kind === 'EgressIPPool'));
+  const yaml =
+    clusterPolicy('p', '', '{name: x, action: Allow, to: [{host: a.com}]}') +
+    '---\napiVersion: sallyport.dev/v1alpha1\nkind: EgressIPPool\nmetadata: {name: a}\nspec: {addresses: [192.0.2.1]}\n';
+  const { policy, problems } = compileYaml(yaml);
+  t.is(problems.length, 1);
+  t.like(problems[0], {
+    severity: 'warning',
+    message: 'EgressIPPool/a is kept, but this version does not choose source addresses by it',
+    remedy: 'name source addresses in egress.sourceAddresses of the configuration',
+  });
+  t.deepEqual(policy.counts, { policies: 1, rules: 1 });
+  t.is(summary(decideWhole(policy, 'a.com:443')), 'allow Admin ClusterEgressPolicy/p x');
+});
