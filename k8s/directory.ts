@@ -6,6 +6,8 @@
 //   gets them back: an end is for good, whatever is told of the same pod later.
 // - The news of the new pod come before those of the old one's end, or the latter never come. Both claim the address
 //   then. Only times that prove who had it first settle that (address-claims.ts); else it is nobody's: `doubt`.
+// - A doubt that ends because one of two pods ended says nothing of the other one, whose end may just not be known yet.
+//   The address stays in doubt for another minute.
 // - What is settled stays so: a pod that lost an address does not get it back when the later one ends, since it has
 //   not had it for as long. Nor do its open sessions go on, since some of them may be the later pod's.
 // - A pod of the same name is another pod, and so is one whose sandbox was made anew with other addresses.
@@ -26,6 +28,8 @@ import type { Labels, NamespaceFacts, NodeFacts, PodFacts } from './pods.ts';
 
 /** How long after the end of its grace a pod may still be on its way out, in milliseconds. */
 const overdueAfterMs = 60_000;
+/** How long an address stays in doubt when the other pod that claimed it has gone, in milliseconds. */
+const settlingMs = 60_000;
 
 type PodAnswer = AddressOwner & { readonly kind: 'pod' };
 type WorkloadChanges = ReadonlyMap<PodWorkload, PodWorkload | null>;
@@ -71,6 +75,8 @@ export class Directory {
   readonly #nodes = new Map<string, NodeFacts>();
   /** Pods with a deletion time that have not ended. */
   readonly #leaving = new Set<PodRecord>();
+  /** Addresses that were contested until another pod went, and when they stop being in doubt for that. */
+  readonly #settling = new Map<string, number>();
   readonly #listeners: ((changes: WorkloadChanges) => void)[] = [];
   readonly #addressListeners: ((addresses: ReadonlySet<string>) => void)[] = [];
   #configuredRanges: readonly Cidr[] = none;
@@ -78,8 +84,8 @@ export class Directory {
   #podRanges: PrefixTable<true> | null = null;
   #nodesVersion = 0;
   #replacements = 0;
-  /** Values given out that the change under way may have replaced. */
-  #before = new Map<PodWorkload, PodRecord>();
+  /** Values given out before the change under way that it may have replaced. */
+  #before = new Map<PodRecord, PodWorkload>();
   #moved = new Set<string>();
 
   constructor({ nowMs }: { nowMs: () => number }) {
@@ -98,8 +104,7 @@ export class Directory {
     const node = this.#claims.nodeOf(plain.text);
     if (claimants.length + (node === null ? 0 : 1) > 1) return contested(plain.text, claimants, node);
     const pod = claimants[0];
-    if (pod !== undefined)
-      return this.#isOverdue(pod) ? overdue(pod.facts) : (this.#answerOf(pod) ?? pending);
+    if (pod !== undefined) return this.#answerFor(plain.text, pod);
     if (node !== null) return { kind: 'node', name: node };
     return this.#isOfPodNetwork(plain) ? pending : outside;
   }
@@ -123,6 +128,7 @@ export class Directory {
       if (!this.#isOverdue(record) || record.facts.hostNetwork || record.lost.length > 0) continue;
       for (const address of record.facts.addresses) addresses.add(address);
     }
+    for (const address of this.#settling.keys()) if (this.#isSettling(address)) addresses.add(address);
     return addresses.size;
   }
 
@@ -157,13 +163,7 @@ export class Directory {
   }
 
   replacePods(facts: Iterable<PodFacts>): void {
-    this.#change(() => {
-      this.#replacements += 1;
-      for (const each of facts) this.#applyPod(each).seen = this.#replacements;
-      for (const record of [...this.#byUid.values()]) {
-        if (record.seen !== this.#replacements) this.#drop(record);
-      }
-    });
+    this.#change(() => this.#replacePods(facts));
   }
 
   upsertPod(facts: PodFacts): void {
@@ -176,11 +176,7 @@ export class Directory {
   }
 
   replaceNamespaces(facts: Iterable<NamespaceFacts>): void {
-    this.#change(() => {
-      const named = new Map([...facts].map(each => [each.name, each]));
-      for (const name of [...this.#namespaces.keys()]) if (!named.has(name)) this.#forgetNamespace(name);
-      for (const each of named.values()) this.#applyNamespace(each);
-    });
+    this.#change(() => this.#replaceNamespaces(facts));
   }
 
   upsertNamespace(facts: NamespaceFacts): void {
@@ -192,11 +188,7 @@ export class Directory {
   }
 
   replaceNodes(facts: Iterable<NodeFacts>): void {
-    this.#change(() => {
-      const named = new Map([...facts].map(each => [each.name, each]));
-      for (const name of [...this.#nodes.keys()]) if (!named.has(name)) this.#dropNode(name);
-      for (const each of named.values()) this.#applyNode(each);
-    });
+    this.#change(() => this.#replaceNodes(facts));
   }
 
   upsertNode(facts: NodeFacts): void {
@@ -221,10 +213,10 @@ export class Directory {
 
   /** Takes a saved copy in place of everything known. */
   replaceAll({ pods, namespaces, nodes, lost }: SavedDirectory): void {
-    this.replaceNodes(nodes);
-    this.replaceNamespaces(namespaces);
-    this.replacePods(pods);
     this.#change(() => {
+      this.#replaceNodes(nodes);
+      this.#replaceNamespaces(namespaces);
+      this.#replacePods(pods);
       for (const [uid, addresses] of lost) {
         const record = this.#byUid.get(uid);
         for (const address of addresses)
@@ -241,12 +233,28 @@ export class Directory {
     this.#before = new Map();
     this.#moved = new Set();
     const changes = new Map<PodWorkload, PodWorkload | null>();
-    for (const [value, { answer }] of before) {
-      const now = answer?.workload ?? null;
-      if (now !== value) changes.set(value, now);
-    }
+    for (const [{ answer }, value] of before) changes.set(value, answer?.workload ?? null);
     if (changes.size > 0) for (const listener of this.#listeners) listener(changes);
     if (moved.size > 0) for (const listener of this.#addressListeners) listener(moved);
+  }
+
+  #replacePods(facts: Iterable<PodFacts>): void {
+    this.#replacements += 1;
+    for (const each of facts) this.#applyPod(each).seen = this.#replacements;
+    for (const record of [...this.#byUid.values()])
+      if (record.seen !== this.#replacements) this.#drop(record);
+  }
+
+  #replaceNamespaces(facts: Iterable<NamespaceFacts>): void {
+    const named = new Map([...facts].map(each => [each.name, each]));
+    for (const name of [...this.#namespaces.keys()]) if (!named.has(name)) this.#forgetNamespace(name);
+    for (const each of named.values()) this.#applyNamespace(each);
+  }
+
+  #replaceNodes(facts: Iterable<NodeFacts>): void {
+    const named = new Map([...facts].map(each => [each.name, each]));
+    for (const name of [...this.#nodes.keys()]) if (!named.has(name)) this.#dropNode(name);
+    for (const each of named.values()) this.#applyNode(each);
   }
 
   #applyPod(told: PodFacts): PodRecord {
@@ -276,6 +284,7 @@ export class Directory {
     const earlier = record.facts;
     if (claimsAlike(earlier, facts)) record.facts = facts;
     else {
+      if (facts.ended) this.#leaveDoubt(record);
       this.#unclaim(record);
       record.facts = facts;
       this.#claim(record);
@@ -286,6 +295,7 @@ export class Directory {
 
   #drop(record: PodRecord): void {
     const { facts, namespace } = record;
+    this.#leaveDoubt(record);
     this.#unclaim(record);
     record.removed = true;
     namespace.pods.delete(facts.name);
@@ -323,11 +333,20 @@ export class Directory {
       this.#moved.add(address);
       this.#claims.unclaim(address, record);
       this.#claims.unreport(address);
+      if (this.#claims.claimantsOf(address).length === 0) this.#settling.delete(address);
+    }
+  }
+
+  /** A pod goes that claimed addresses with others: they stay in doubt for a while. */
+  #leaveDoubt({ facts }: PodRecord): void {
+    for (const address of facts.addresses) {
+      if (this.#claims.isContested(address)) this.#settling.set(address, this.#nowMs() + settlingMs);
     }
   }
 
   /** A pod that lost one address has no sandbox any more, and so lost all. */
   #lose(record: PodRecord, address: string): void {
+    this.#settling.delete(address);
     if (!record.lost.includes(address)) record.lost = [...record.lost, address];
     for (const each of record.facts.addresses) {
       this.#moved.add(each);
@@ -412,8 +431,22 @@ export class Directory {
     if (given === undefined) return;
     const now = workloadOf(record);
     if (now !== null && sameWorkload(given, now)) return;
-    this.#before.set(given, record);
+    if (!this.#before.has(record)) this.#before.set(record, given);
     this.#give(record, now);
+  }
+
+  /** Of the one pod that claims an address. */
+  #answerFor(address: string, pod: PodRecord): AddressOwner {
+    if (this.#isOverdue(pod)) return overdue(pod.facts);
+    if (this.#settling.size > 0 && this.#isSettling(address)) return settling(address, pod.facts);
+    return this.#answerOf(pod) ?? pending;
+  }
+
+  #isSettling(address: string): boolean {
+    const until = this.#settling.get(address) ?? 0;
+    const isSettling = this.#nowMs() < until;
+    if (!isSettling) this.#settling.delete(address);
+    return isSettling;
   }
 
   #isOverdue({ facts: { deletionMs } }: PodRecord): boolean {
@@ -453,6 +486,11 @@ function contested(address: string, pods: readonly PodRecord[], node: string | n
     kind: 'doubt',
     reason: `${address} is claimed by ${names.join(' and ')}${more}; none surely came last`,
   };
+}
+
+function settling(address: string, { namespace, name }: PodFacts): AddressOwner {
+  const reason = `${address} was claimed by another pod than ${namespace}/${name} a minute ago, and it is not sure who had it last`;
+  return { kind: 'doubt', reason };
 }
 
 function overdue({ namespace, name }: PodFacts): AddressOwner {

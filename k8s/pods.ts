@@ -24,7 +24,7 @@ export interface PodFacts {
   readonly node: string | null;
   /** Epoch milliseconds, by the clock of the pod's node; before this it had no address. Null while unknown. */
   readonly startMs: number | null;
-  /** The same, at or after the moment it got the addresses it has. Null while unknown. */
+  /** The same, at or after the moment it got the addresses it has, and never before the start. Null while unknown. */
   readonly addressedMs: number | null;
   readonly createdMs: number | null;
   /** All its containers have ended for good. */
@@ -152,7 +152,8 @@ function addressedMsOf(status: Fields): number | null {
     .filter(start => start !== null);
   const readyMs = timeOf(ready?.lastTransitionTime);
   const runningMs = starts.length === 0 ? null : Math.min(...starts);
-  return readyMs === null || runningMs === null ? (readyMs ?? runningMs) : Math.max(readyMs, runningMs);
+  if (readyMs === null && runningMs === null) return null;
+  return Math.max(readyMs ?? 0, runningMs ?? 0, timeOf(status.startTime) ?? 0);
 }
 
 /** The phases `Succeeded` and `Failed` are for good. A pod being deleted starts no container again. */
