@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { startCluster, type TestCluster } from '../support/cluster/cluster.ts';
 import { fileLifetime } from '../support/lifetime.ts';
-import { eventually } from '../support/waiting.ts';
+import { eventually, within } from '../support/waiting.ts';
 
 const scope = fileLifetime(test);
 /** For what can be tested side by side. */
@@ -24,6 +24,8 @@ test.serial.before('start two clusters', async () => {
 
 const pods = { apiVersion: 'v1', kind: 'Pod' };
 const allPods = '/api/v1/pods';
+
+const endOf = (watch: { ended: Promise<string> }) => within(watch.ended, 'the watch to end');
 
 /** A process that nobody has waited for is a zombie: dead, and its memory given back. */
 function isAlive(pid: number): boolean {
@@ -210,7 +212,7 @@ test.serial('a cut ends a running watch and the next one goes through', async t 
   await broken.createNamespace('cut');
   const watch = await broken.watch(allPods, { throughProxy: true });
   t.is(broken.proxy.cut(), 1);
-  t.is(await watch.ended, 'ECONNRESET');
+  t.is(await endOf(watch), 'ECONNRESET');
   const next = await broken.watch(allPods, { throughProxy: true });
   await broken.createPod({ namespace: 'cut', name: 'seen', ip: '127.0.2.1' });
   await next.waitFor(event => event.object.metadata.name === 'seen');
@@ -237,7 +239,7 @@ test.serial('data outlive a stop of the API server, at the same address', async 
   await broken.createNamespace('kept', { still: 'here' });
   const watch = await broken.watch(allPods, { throughProxy: true });
   await broken.stopApiServer();
-  t.is(await watch.ended, 'end');
+  t.is(await endOf(watch), 'end');
   await t.throwsAsync(broken.request('GET', '/version'), { code: 'ECONNREFUSED' });
   t.is(broken.pids().apiServer, null);
   await broken.startApiServer();
@@ -245,7 +247,7 @@ test.serial('data outlive a stop of the API server, at the same address', async 
   t.is(kept?.metadata.labels?.still, 'here');
   const next = await broken.watch(allPods);
   await broken.restartApiServer({ crash: true });
-  t.is(await next.ended, 'ECONNRESET');
+  t.is(await endOf(next), 'ECONNRESET');
 });
 
 /** A list's resourceVersion, and one change after it. */
