@@ -7,6 +7,9 @@ const definitions = {
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   setsockopt: { arguments: ['i32', 'i32', 'i32', 'buffer', 'u32'], return: 'i32' },
   bind: { arguments: ['i32', 'buffer', 'u32'], return: 'i32' },
+  // size_t and ssize_t as 32 bits: no message here comes near that, and numbers are cheaper than BigInt.
+  sendto: { arguments: ['i32', 'buffer', 'u32', 'i32', 'buffer', 'u32'], return: 'i32' },
+  recv: { arguments: ['i32', 'buffer', 'u32', 'i32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
@@ -15,6 +18,15 @@ export interface SystemCalls {
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
   bind(fd: number, address: Uint8Array, length: number): number;
+  sendto(
+    fd: number,
+    message: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    addressLength: number,
+  ): number;
+  recv(fd: number, buffer: Uint8Array, length: number, flags: number): number;
   close(fd: number): number;
   /** errno of the last failed call on this thread. */
   errno(): number;
