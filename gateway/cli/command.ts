@@ -2,6 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { ServedApi } from '../../config/served-api.ts';
 import { suggest } from '../../config/suggest.ts';
 
 /** What a command takes from outside; tests put others in their place. */
@@ -11,6 +12,10 @@ export interface CommandParts {
   readonly stderr: Writable;
   /** Runs the gateway from a configuration file until it is told to stop, and returns the exit code. */
   serve(configFile: string): Promise<number>;
+  /**
+   * Whether an API server serves a resource. Rejects with a reason, without any credential, where it cannot be asked.
+   */
+  servesApi(asked: ServedApi): Promise<boolean>;
 }
 
 /** 0 for yes, 1 for no, 2 for misuse (thrown as `Misuse`). */

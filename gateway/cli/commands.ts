@@ -8,12 +8,23 @@ import { type Command, type CommandParts, type ExitCode, Misuse } from './comman
 import { explain } from './explain.ts';
 import { importCommand } from './import.ts';
 import { learn } from './learn.ts';
+import { lockdownCommand } from './lockdown.ts';
 import { logs } from './logs.ts';
 import { replay } from './replay.ts';
 import { serve } from './serve.ts';
 import { test } from './test.ts';
 
-const commands: readonly Command[] = [serve, check, explain, replay, learn, test, importCommand, logs];
+const commands: readonly Command[] = [
+  serve,
+  check,
+  explain,
+  replay,
+  learn,
+  test,
+  importCommand,
+  lockdownCommand,
+  logs,
+];
 
 /**
  * Runs the command that `argv` names (without the program's own name) and returns the exit code:
@@ -27,6 +38,8 @@ export async function runCommand(
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
+    servesApi: () =>
+      Promise.reject(new Error('this program was put together without a client of Kubernetes')),
     ...given,
   };
   const [name, ...rest] = argv;
