@@ -21,7 +21,7 @@ let origin: Origin;
 
 test.before(async () => {
   cluster = life.own(await startCluster());
-  await install(cluster);
+  await install(cluster, ['kubernetes.tokens.enabled=true']);
   await cluster.createNode({ name: 'node-1', podCIDRs: ['127.20.0.0/16'], addresses: ['127.30.0.1'] });
   origin = life.own(await echoOrigin('127.0.0.7'));
   gateway = life.own(await startReplica(cluster, 'gateway-0', { kubernetes: { tokens: {} } }));
