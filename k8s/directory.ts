@@ -9,7 +9,8 @@
 // - A doubt that ends because one of two pods ended says nothing of the other one, whose end may just not be known yet.
 //   The address stays in doubt for another minute.
 // - What is settled stays so: a pod that lost an address does not get it back when the later one ends, since it has
-//   not had it for as long. Nor do its open sessions go on, since some of them may be the later pod's.
+//   not had it for as long. Nor do its open sessions go on, since some of them may be the later pod's. Only when it
+//   tells of a later moment at which it had its addresses, all is open again.
 // - A pod of the same name is another pod, and so is one whose sandbox was made anew with other addresses.
 // - A pod that was to be gone by now is on a node that does not answer; its address may have been given away: `doubt`.
 // - Processes of a node and its hostNetwork pods share the node's addresses: `node`, never a pod.
@@ -172,7 +173,7 @@ export class Directory {
 
   removePod(namespace: string, name: string): void {
     const record = this.#namespaces.get(namespace)?.pods.get(name);
-    if (record !== undefined) this.#change(() => this.#drop(record));
+    if (record !== undefined) this.#change(() => this.#remove(record));
   }
 
   replaceNamespaces(facts: Iterable<NamespaceFacts>): void {
@@ -242,7 +243,7 @@ export class Directory {
     this.#replacements += 1;
     for (const each of facts) this.#applyPod(each).seen = this.#replacements;
     for (const record of [...this.#byUid.values()])
-      if (record.seen !== this.#replacements) this.#drop(record);
+      if (record.seen !== this.#replacements) this.#remove(record);
   }
 
   #replaceNamespaces(facts: Iterable<NamespaceFacts>): void {
@@ -262,16 +263,19 @@ export class Directory {
     const earlier = namespace.pods.get(told.name);
     const same = earlier?.facts.uid === told.uid ? earlier : undefined;
     const facts = same?.facts.ended && !told.ended ? { ...told, ended: true } : told;
-    if (same !== undefined && keepsAddresses(same.facts, facts)) return this.#update(same, facts);
-    const lost = (same?.lost ?? none).filter(address => facts.addresses.includes(address));
+    const isBack = same !== undefined && hasAddressesAnew(same, facts);
+    if (same !== undefined && !isBack && keepsAddresses(same.facts, facts)) return this.#update(same, facts);
+    const lost = isBack ? none : (same?.lost ?? none).filter(address => facts.addresses.includes(address));
     if (earlier !== undefined) this.#drop(earlier);
-    return this.#add({ facts, namespace, lost, answer: null, removed: false, seen: 0 });
+    const record = this.#add({ facts, namespace, lost, answer: null, removed: false, seen: 0 });
+    if (earlier !== undefined) this.#forget(earlier.facts);
+    return record;
   }
 
   #add(record: PodRecord): PodRecord {
     const { facts, namespace } = record;
     const other = this.#byUid.get(facts.uid);
-    if (other !== undefined) this.#drop(other);
+    if (other !== undefined) this.#remove(other);
     // Dropping the last pod of a namespace that is not known lets go of the namespace.
     this.#namespaces.set(facts.namespace, namespace);
     namespace.pods.set(facts.name, record);
@@ -288,9 +292,15 @@ export class Directory {
       this.#unclaim(record);
       record.facts = facts;
       this.#claim(record);
+      this.#forget(earlier);
     }
     this.#renew(record);
     return record;
+  }
+
+  #remove(record: PodRecord): void {
+    this.#drop(record);
+    this.#forget(record.facts);
   }
 
   #drop(record: PodRecord): void {
@@ -324,30 +334,37 @@ export class Directory {
   #unclaim(record: PodRecord): void {
     const { facts } = record;
     this.#leaving.delete(record);
-    if (facts.hostNetwork) {
-      if (!facts.ended)
-        for (const address of facts.addresses) this.#claims.removeNode(address, facts.node ?? '');
-      return;
-    }
     for (const address of facts.addresses) {
+      if (facts.hostNetwork && !facts.ended) this.#claims.removeNode(address, facts.node ?? '');
+      if (facts.hostNetwork) continue;
       this.#moved.add(address);
       this.#claims.unclaim(address, record);
+    }
+  }
+
+  /** The last step of what takes claims away: what an address remembers goes with the last pod that reports it. */
+  #forget({ hostNetwork, addresses }: PodFacts): void {
+    if (hostNetwork) return;
+    for (const address of addresses) {
       this.#claims.unreport(address);
+      // Where nobody claims it any more, the next one to do so comes after all of them.
       if (this.#claims.claimantsOf(address).length === 0) this.#settling.delete(address);
     }
   }
 
   /** A pod goes that claimed addresses with others: they stay in doubt for a while. */
-  #leaveDoubt({ facts }: PodRecord): void {
-    for (const address of facts.addresses) {
-      if (this.#claims.isContested(address)) this.#settling.set(address, this.#nowMs() + settlingMs);
+  #leaveDoubt(record: PodRecord): void {
+    for (const address of record.facts.addresses) {
+      const isIn = this.#claims.isContested(address) && this.#claims.claimantsOf(address).includes(record);
+      if (isIn) this.#settling.set(address, this.#nowMs() + settlingMs);
     }
   }
 
   /** A pod that lost one address has no sandbox any more, and so lost all. */
   #lose(record: PodRecord, address: string): void {
+    if (record.lost.includes(address)) return;
+    record.lost = [...record.lost, address];
     this.#settling.delete(address);
-    if (!record.lost.includes(address)) record.lost = [...record.lost, address];
     for (const each of record.facts.addresses) {
       this.#moved.add(each);
       this.#claims.unclaim(each, record);
@@ -506,6 +523,11 @@ function keepsAddresses(earlier: PodFacts, now: PodFacts): boolean {
     earlier.hostNetwork === now.hostNetwork &&
     earlier.addresses.every(address => now.addresses.includes(address))
   );
+}
+
+/** Whether a pod that lost its addresses may have got them again since: it tells of a later moment, or of none now. */
+function hasAddressesAnew({ facts, lost }: PodRecord, now: PodFacts): boolean {
+  return lost.length > 0 && (now.addressedMs ?? Infinity) > (facts.addressedMs ?? Infinity);
 }
 
 /** Whether nothing changed that claims rest on. */

@@ -26,6 +26,12 @@ export function podFacts(given: Partial<PodFacts> & { name: string }): PodFacts 
   };
 }
 
+interface Holding {
+  readonly address: string;
+  readonly fromMs: number;
+  toMs: number;
+}
+
 /** One pod's life. Times are the world's own, in milliseconds. */
 export interface TruePod {
   readonly uid: string;
@@ -41,7 +47,7 @@ export interface TruePod {
   exists: boolean;
   deletionMs: number | null;
   /** Every address it had: from when, and to when. */
-  readonly held: { readonly address: string; readonly fromMs: number; toMs: number }[];
+  readonly held: Holding[];
 }
 
 export type Delivery = { readonly facts: PodFacts } | { readonly removed: string };
@@ -57,6 +63,8 @@ export class PodWorld {
   /** By name: a watch keeps the order of one key. */
   readonly #queues = new Map<string, Delivery[]>();
   readonly #addresses: readonly string[];
+  /** What a status tells of. */
+  readonly #described = new WeakMap<PodFacts, Holding>();
 
   constructor(addresses: readonly string[]) {
     this.#addresses = addresses;
@@ -125,13 +133,22 @@ export class PodWorld {
     if (!pod.exists) return;
     const earlier = this.stored.get(pod.name);
     const facts = this.#factsOf(pod, earlier);
+    const holding = pod.held.at(-1);
+    if (holding !== undefined) this.#described.set(facts, holding);
     this.stored.set(pod.name, facts);
     this.#queueOf(pod.name).push({ facts });
   }
 
-  /** The next piece of news of a name. */
-  deliver(name: string): Delivery | undefined {
-    return this.#queueOf(name).shift();
+  /** The next piece of news of one of the names that there are news of. */
+  deliver(at: number): Delivery | undefined {
+    const waiting = [...this.#queues.values()].filter(queue => queue.length > 0);
+    return waiting[at % waiting.length]?.shift();
+  }
+
+  /** A pod that still runs, or whose object is still there. */
+  livePod(at: number): TruePod | undefined {
+    const live = this.pods.filter(pod => pod.exists || !pod.ended);
+    return live[at % live.length];
   }
 
   /** The API server's whole state; what was under way is lost, as when a watch breaks. */
@@ -140,15 +157,10 @@ export class PodWorld {
     return [...this.stored.values()];
   }
 
-  podOf(uid: string): TruePod {
-    return this.pods.find(pod => pod.uid === uid)!;
-  }
-
-  /** Whether the first pod had lost the address before the second one got it. */
-  lostBefore(uid: string, otherUid: string, address: string): boolean {
-    const last = (id: string) => this.podOf(id).held.findLast(each => each.address === address);
-    const mine = last(uid);
-    const theirs = last(otherUid);
+  /** Whether the pod had lost the address for good before the other one got it as its status tells. */
+  lostBefore(uid: string, other: PodFacts, address: string): boolean {
+    const mine = this.pods.find(pod => pod.uid === uid)!.held.findLast(each => each.address === address);
+    const theirs = this.#described.get(other);
     return mine !== undefined && theirs !== undefined && mine.toMs <= theirs.fromMs;
   }
 
@@ -194,12 +206,20 @@ export class ReferenceDirectory {
   take(told: PodFacts, nowMs: number): void {
     const earlier = this.#known.get(told.name);
     const facts = this.#ended.has(told.uid) ? { ...told, ended: true } : told;
-    const gone = earlier?.uid !== facts.uid || !earlier.addresses.every(a => facts.addresses.includes(a));
+    const isBack =
+      earlier?.uid === facts.uid &&
+      this.#hasLost(earlier) &&
+      earlier.addressedMs !== null &&
+      (facts.addressedMs === null || facts.addressedMs > earlier.addressedMs);
+    const gone =
+      isBack ||
+      earlier?.uid !== facts.uid ||
+      !earlier.addresses.every(address => facts.addresses.includes(address));
     if (earlier && (gone || (facts.ended && !earlier.ended))) this.#leave(earlier, nowMs);
+    if (isBack) for (const address of facts.addresses) this.#lost.delete(`${facts.uid} ${address}`);
     if (facts.ended) this.#ended.add(facts.uid);
-    if (earlier && gone) this.#known.delete(facts.name);
-    this.#tidy();
     this.#known.set(facts.name, facts);
+    this.#tidy();
     for (const address of facts.addresses)
       if (facts.startMs !== null) this.#starts.push({ address, startMs: facts.startMs });
     this.#settle();
@@ -242,9 +262,9 @@ export class ReferenceDirectory {
   }
 
   #leave(pod: PodFacts, nowMs: number): void {
-    if (pod.ended) return;
     for (const address of pod.addresses)
-      if (this.claimantsOf(address).length > 1) this.#settling.push({ address, untilMs: nowMs + 60_000 });
+      if (this.claimantsOf(address).includes(pod) && this.claimantsOf(address).length > 1)
+        this.#settling.push({ address, untilMs: nowMs + 60_000 });
   }
 
   #reports(address: string): boolean {
