@@ -121,6 +121,30 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
+/**
+ * Addresses that this host can take and give back, on the interface of `kubernetes.ownAddresses`. What is taken is
+ * removed by the kernel when its time is over, whatever becomes of this process.
+ */
+export interface HostAddresses {
+  /**
+   * Looks whether the address is free, adds it and announces it. `duplicate`: another host has it. `no-link`: the
+   * interface is missing, down or without carrier.
+   * @param validSeconds whole seconds, from 1
+   * @throws EPERM without CAP_NET_ADMIN and CAP_NET_RAW
+   */
+  take(address: IpAddress, validSeconds: number): Promise<'held' | 'duplicate' | 'no-link'>;
+  /** @throws where the interface is gone, or the address was not taken */
+  renew(address: IpAddress, validSeconds: number): void;
+  /** Removes it at once; the sessions that leave from it are closed. Safe where it is not held. */
+  release(address: IpAddress): void;
+  /** Whether the interface carries frames. */
+  linkIsUp(): boolean;
+  /** Whether another host has claimed the address since this was last asked. */
+  isContested(address: IpAddress): boolean;
+  /** Removes those of the list that an earlier process of this host took and left. */
+  removeLeftovers(addresses: readonly IpAddress[]): void;
+}
+
 /** What the cluster's side needs of the gateway. */
 export interface GatewayFacts {
   readonly version: string;
@@ -130,6 +154,8 @@ export interface GatewayFacts {
   ready(): boolean;
   /** How often each policy decided since the start, by its label (`EgressPolicy/namespace/name`). */
   hits(): ReadonlyMap<string, number>;
+  /** Null where this gateway takes no addresses itself. */
+  readonly hostAddresses: HostAddresses | null;
   /** A line of the gateway's own messages; `fields` hold no secret. */
   tell(level: 'info' | 'warn' | 'error', fields: Readonly<Record<string, unknown>>, text: string): void;
 }

@@ -206,6 +206,24 @@ const kubernetesSchema = z.strictObject({
       error: 'retryPeriod below renewDeadline below duration',
     })
     .prefault({}),
+  /** The gateway takes addresses of EgressIPPools itself, by a Lease each, and announces them. Absent: it does not. */
+  ownAddresses: z
+    .strictObject({
+      /** Interface of the host that takes them. */
+      interface: z.string().regex(/^[^/\s.][^/\s]{0,14}$/, 'the name of an interface, such as eth0'),
+      /** Pools whose addresses are taken; absent: all. */
+      pools: z.array(z.string().min(1)).min(1).optional(),
+      /** Silence of a holder after which another takes over. */
+      leaseDuration: duration('4s', 3_000, 300_000),
+      /** How often a holder renews; the kernel is told to keep the address until a second before the Lease lapses. */
+      renewInterval: duration('1s', 200, 60_000),
+    })
+    .refine(({ leaseDuration, renewInterval }) => renewInterval * 3 <= leaseDuration, {
+      error: 'a renewInterval of at most a third of leaseDuration',
+    })
+    .optional(),
+  /** Name of the node this replica runs on, for spreading addresses over nodes and zones. */
+  node: z.string().min(1).optional(),
   /** ConfigMap of the gateway's namespace that the computed NO_PROXY is written to; absent: not written. */
   injectionConfigMap: z.string().min(1).optional(),
 });

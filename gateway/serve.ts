@@ -184,6 +184,7 @@ class RunningGateway {
       limits: () => this.#configuration.holder.current().config.limits,
       ready: () => this.#readiness().ready,
       hits: () => this.#hits.counts,
+      hostAddresses: null,
       tell: (level, fields, text) => this.#messages[level](fields, text),
     };
   }
