@@ -130,7 +130,7 @@ class HttpApi implements Api {
   async #send(request: Request, waits: Waits): Promise<Readable> {
     const answer = await this.#dispatch(request, waits).catch(error => {
       this.#counts.failed++;
-      throw notAnswered(nameOf(request), error);
+      throw notAnswered(error, nameOf(request));
     });
     const { statusCode, body } = answer;
     if (statusCode >= 200 && statusCode < 300) {

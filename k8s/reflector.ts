@@ -14,6 +14,7 @@ import type { GatewayFacts } from '../config/cluster.ts';
 import { type Api, ApiError, type WatchEvent } from './api.ts';
 import { fieldsOf, listOf, textOf } from './raw-object.ts';
 import { answerTooLarge, invalidAnswer } from './read-answer.ts';
+import { compareVersions, isVersion } from './resource-version.ts';
 import type { WatchedResource } from './resources.ts';
 
 /** What happened to the store; it has happened when this is told. */
@@ -63,9 +64,7 @@ export interface ReflectorState {
   /** Listed once, or known not to be served, or from the saved copy. */
   readonly synced: boolean;
   readonly fromSavedCopy: boolean;
-  /** Milliseconds since the server's last word; Infinity before the first. */
-  readonly silentMs: number;
-  /** The same in seconds, but 0 while the watch runs. */
+  /** Since the server's last word; 0 while the watch runs, and before the first word. */
   readonly staleSeconds: number;
   /** For people; null while all is well. */
   readonly trouble: string | null;
@@ -109,6 +108,11 @@ export class Reflector<T> {
     await this.#running;
   }
 
+  /** Plural name. */
+  get resource(): string {
+    return this.#parts.row.resource;
+  }
+
   /** By `namespace/name`, or `name`. */
   get values(): ReadonlyMap<string, T> {
     return this.#store;
@@ -124,20 +128,24 @@ export class Reflector<T> {
   }
 
   state(): ReflectorState {
-    const silentMs = performance.now() - this.#wordMs;
     const { row } = this.#parts;
+    const silentMs = this.silentMs();
     return {
       synced: this.#synced,
       fromSavedCopy: this.#fromSavedCopy,
-      silentMs,
-      staleSeconds: this.#open || this.#wordMs === Number.NEGATIVE_INFINITY ? 0 : silentMs / 1000,
+      staleSeconds: this.#open || silentMs === Number.POSITIVE_INFINITY ? 0 : silentMs / 1000,
       trouble: this.#trouble && `${row.resource}: ${this.#trouble.message}${remedyFor(this.#trouble, row)}`,
       refused: this.#trouble instanceof ApiError && this.#trouble.status >= 400 && this.#trouble.status < 500,
     };
   }
 
-  /** Takes objects of the saved copy, `ageMs` old, until the first list. */
-  seed(objects: ReadonlyMap<string, T>, ageMs: number): void {
+  /** Milliseconds since the server's last word; Infinity before the first. */
+  silentMs(): number {
+    return performance.now() - this.#wordMs;
+  }
+
+  /** Takes objects of the saved copy, `ageMs` old, until the first list. It tells nobody. */
+  seed(objects: Iterable<readonly [key: string, value: T]>, ageMs: number): void {
     this.#store = new Map(objects);
     this.#wordMs = performance.now() - ageMs;
     this.#synced = true;
@@ -362,8 +370,7 @@ function keyOf(raw: unknown): string | null {
   return own !== null && within !== null ? `${within}/${own}` : own;
 }
 
-/** Versions of one resource are decimal numbers that grow (KEP-5504); texts of another form tell nothing. */
+/** Versions of another form tell nothing. */
 function isOlder(one: string, other: string): boolean {
-  const areNumbers = /^\d+$/.test(one) && /^\d+$/.test(other);
-  return areNumbers && (one.length === other.length ? one < other : one.length < other.length);
+  return isVersion(one) && isVersion(other) && compareVersions(one, other) < 0;
 }
