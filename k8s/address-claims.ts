@@ -138,8 +138,7 @@ export class AddressClaims<T extends Claimant> {
 
   #judge(address: string): void {
     const claimants = this.claimantsOf(address).length + (this.#nodes.has(address) ? 1 : 0);
-    const hasPod = this.claimantsOf(address).length > 0;
-    if (hasPod && claimants > 1) this.#contested.add(address);
+    if (claimants > 1) this.#contested.add(address);
     else this.#contested.delete(address);
   }
 

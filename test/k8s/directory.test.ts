@@ -135,6 +135,28 @@ test('a pod that lost its address does not get it back when the later one goes',
   t.is(podAt(copy), 'pending');
 });
 
+test('a pod that lost its address and tells of a later sandbox may have it again: doubt', t => {
+  for (const addressedMs of [200_000, null]) {
+    const { subject, clock } = directory();
+    subject.replacePods([old, young]);
+    t.is(podAt(subject), 'young');
+    subject.upsertPod({ ...old, addressedMs });
+    t.is(podAt(subject), 'doubt');
+    subject.removePod('shop', 'young');
+    t.is(podAt(subject), 'doubt');
+    clock.nowMs += minute;
+    t.is(podAt(subject), 'old');
+  }
+});
+
+test('a later moment that is still before the later pod changes nothing, even when that one has gone', t => {
+  const { subject } = directory();
+  subject.replacePods([old, young]);
+  subject.removePod('shop', 'young');
+  subject.upsertPod({ ...old, addressedMs: 20_000 });
+  t.is(podAt(subject), 'pending');
+});
+
 test('a later pod that already ended proves as much', t => {
   for (const list of [
     [old, { ...young, ended: true }],
