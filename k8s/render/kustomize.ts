@@ -69,7 +69,8 @@ function base(helm: string): Record<string, string> {
   const rendered = render(helm, {});
   for (const template of new Set(rendered.map(each => each.template))) {
     const objects = rendered.filter(each => each.template === template).map(each => each.object);
-    if (template === 'configmap.yaml') files['base/gateway.yaml'] = written + objects[0]!.data!['gateway.yaml'];
+    if (template === 'configmap.yaml')
+      files['base/gateway.yaml'] = written + objects[0]!.data!['gateway.yaml'];
     else files[`base/${template}`] = manifest(objects);
   }
   return files;
@@ -77,7 +78,10 @@ function base(helm: string): Record<string, string> {
 
 function overlays(helm: string): Record<string, string> {
   const autoscaled = render(helm, { autoscaling: { enabled: true, minReplicas: 3, maxReplicas: 20 } });
-  const audited = render(helm, { config: { defaults: { action: 'Allow' } }, policies: { audit: '# see beside' } });
+  const audited = render(helm, {
+    config: { defaults: { action: 'Allow' } },
+    policies: { audit: '# see beside' },
+  });
   const of = (rendered: typeof autoscaled, template: string) =>
     rendered.filter(each => each.template === template).map(each => each.object);
   return {

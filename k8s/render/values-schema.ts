@@ -160,7 +160,14 @@ const values = z.strictObject({
     dashboard: z.strictObject({ enabled, labels: texts }),
   }),
   // Injection of proxy variables: what templates/injection*.yaml take.
-  injection: z.strictObject({ enabled }),
+  injection: z.strictObject({
+    enabled,
+    httpProxy: z.string().regex(/^(https?:\/\/[^\s,@]+)?$/),
+    allProxy: z.string().regex(/^((https?|socks5h?):\/\/[^\s,@]+)?$/),
+    noProxyExtra: z.array(z.string().regex(/^[^\s,]+$/)),
+    failurePolicy: z.enum(['Fail', 'Ignore']),
+    apiVersion: z.enum(['', 'v1', 'v1beta1']),
+  }),
   // Helm's own, which every chart is given.
   global: z.looseObject({}).optional(),
 });
