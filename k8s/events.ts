@@ -227,7 +227,6 @@ export class Events {
       const isDue = series.count > series.written && nowMs - series.writtenMs >= times.flushMs;
       if (this.#stopping || (isDue && !this.#bucket.take())) return;
       if (isDue) await this.#continue(key, series);
-      else if (nowMs - series.lastMs >= times.seriesMs) this.#series.delete(key);
     }
   }
 

@@ -131,7 +131,7 @@ function cut(text: string, longest: number): string {
   return text.length > longest ? `${text.slice(0, longest - 3).toWellFormed()}...` : text;
 }
 
-export function conditionsOf(
+function conditionsOf(
   status: Readonly<Record<string, unknown>> | null,
 ): readonly Readonly<Record<string, unknown>>[] {
   return listOf(status?.conditions).map(fieldsOf);

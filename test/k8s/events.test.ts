@@ -103,6 +103,16 @@ test('the same again is one series; another note is another Event', async t => {
   t.is(written().length, 2);
 });
 
+test('a series is written every half minute, whatever else there is to tell', async t => {
+  const { server, clock, events } = stage();
+  for (let second = 0; second < 20; second++) {
+    events.tell(refused('again'));
+    events.tell(refused(`note ${second}`));
+    await clock.advance(1_000);
+  }
+  t.is(server.calls.filter(({ verb }) => verb === 'patch').length, 0);
+});
+
 test('a series ends with ten minutes of silence', async t => {
   const { clock, events, written } = stage();
   events.tell(refused('one'));
@@ -177,10 +187,12 @@ test('what a follower knew it tells when it comes to lead, once, and not what is
     written().map(event => event.note),
     ['young'],
   );
+  await clock.advance(60_000);
+  t.is(written()[0].series, undefined, 'once');
 });
 
 test('leadership lost before an Event is sent: it is not', async t => {
-  const { server, clock, leading, events } = stage();
+  const { server, clock, told, leading, events } = stage();
   server.trouble = () => {
     leading.held = false;
   };
@@ -188,6 +200,7 @@ test('leadership lost before an Event is sent: it is not', async t => {
   events.tell(refused('two'));
   await clock.advance(1_000);
   t.is(server.calls.length, 1);
+  t.deepEqual(told, [], 'and that is no failure');
 });
 
 test('a note is cut to what the API server takes, between characters', async t => {

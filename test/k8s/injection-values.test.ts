@@ -65,13 +65,14 @@ test('what somebody else wrote over is put right within about a minute', async t
 });
 
 test('a change between reading and writing is not written over blindly', async t => {
-  const { server, clock } = stage();
+  const { server, clock, writes } = stage();
   server.put(path, configMap({}));
   let conflicts = 0;
   server.trouble = ({ verb }) => {
     if (verb === 'patch' && conflicts++ === 0) server.put(path, configMap({ other: 'kept' }));
   };
   await clock.advance(12_000);
+  t.is(writes(), 2, 'the first is refused');
   t.deepEqual(server.objects.get(path).data, { other: 'kept', noProxy: '10.0.0.0/8,.svc' });
 });
 

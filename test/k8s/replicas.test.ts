@@ -109,12 +109,13 @@ test('readiness that changes is seen without being told', async t => {
 });
 
 test('a Lease that is gone is made again; a stopped replica’s is deleted', async t => {
-  const { server, clock, replica } = stage();
+  const { server, clock, told, replica } = stage();
   const { lease } = replica('one');
   await clock.advance(0);
   server.objects.delete(pathOf('one'));
   await clock.advance(13_000);
   t.true(server.objects.has(pathOf('one')));
+  t.deepEqual(told, []);
   const stopped = lease.stop();
   await clock.advance(1_000);
   await stopped;

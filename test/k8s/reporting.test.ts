@@ -235,6 +235,102 @@ test('what a new leader finds programmed stays so, and never flickers', async t 
   t.deepEqual([...new Set(statuses)], ['True']);
 });
 
+test('what was in force before needs no second acknowledgement from replicas that heard of no status', async t => {
+  const cluster = new TestedCluster();
+  const [a, b] = [new Replica(cluster, 'a'), new Replica(cluster, 'b')];
+  cluster.write();
+  for (const replica of [a, b]) replica.apply();
+  cluster.onChange.clear();
+  await cluster.clock.advance(10_000);
+  t.like(cluster.status(), { programmed: 'True Programmed in force in 2 of 2 replicas' });
+  const leader = a.reporting.leader() ? a : b;
+  void leader.reporting.stop();
+  await cluster.clock.advance(30_000);
+  t.like(cluster.status(), { programmed: 'True Programmed in force in 1 of 1 replicas' });
+});
+
+test('a leader that lost the lead and got it back counts nothing twice, and takes back nothing', async t => {
+  const cluster = new TestedCluster();
+  const [a, b] = [new Replica(cluster, 'a'), new Replica(cluster, 'b')];
+  cluster.write();
+  for (const replica of [a, b]) replica.apply();
+  await cluster.clock.advance(10_000);
+  a.hits.set(label, 10);
+  b.hits.set(label, 20);
+  await cluster.clock.advance(120_000);
+  t.is(cluster.status().hits, 30);
+  const [first, second] = a.reporting.leader() ? ['a', 'b'] : ['b', 'a'];
+  /** Cuts this one off from the election until the other leads. */
+  const handOver = async (from: string, to: Replica) => {
+    cluster.server.trouble = call => {
+      if (call.from === from && call.path.includes('sallyport-leader'))
+        throw new ApiError(0, '', 'no answer');
+    };
+    await cluster.clock.advance(60_000);
+    t.true(to.reporting.leader());
+  };
+  await handOver(first, second === 'a' ? a : b);
+  a.hits.set(label, 15);
+  // A replica that comes and goes while the other leads; and nobody hears of statuses any more.
+  const passing = new Replica(cluster, 'c');
+  cluster.onChange.clear();
+  passing.hits.set(label, 7);
+  cluster.write();
+  for (const replica of [a, b, passing]) replica.apply();
+  await cluster.clock.advance(120_000);
+  void passing.reporting.stop();
+  await cluster.clock.advance(120_000);
+  t.is(cluster.status().hits, 42);
+  t.like(cluster.status(), { generation: 2, programmed: 'True Programmed in force in 2 of 2 replicas' });
+  cluster.server.calls.length = 0;
+  await handOver(second, first === 'a' ? a : b);
+  await cluster.clock.advance(120_000);
+  t.is(cluster.status().hits, 42);
+  t.is(cluster.status().term, 1, 'nothing was written since');
+});
+
+test('where the watch lags, the leader goes by what it wrote itself', async t => {
+  const cluster = new TestedCluster();
+  const replica = new Replica(cluster, 'a');
+  cluster.write();
+  replica.apply();
+  const stale = cluster.objects();
+  cluster.objects = () => stale;
+  await cluster.clock.advance(5_000);
+  replica.ready = false;
+  await cluster.clock.advance(2_000);
+  t.like(cluster.status(), { programmed: 'Unknown NoReadyReplica no replica is ready to take clients' });
+  t.like(replica.reporting.counters().statusWrites, { conflict: 0 });
+});
+
+test('what is told before anybody leads is told by who then does', async t => {
+  const cluster = new TestedCluster();
+  const replicas = ['a', 'b'].map(name => new Replica(cluster, name));
+  for (const { reporting } of replicas)
+    reporting.tellEvent({
+      type: 'Warning',
+      reason: 'GuardAudits',
+      action: 'Serve',
+      note: 'the guard only audits',
+    });
+  await cluster.clock.advance(60_000);
+  t.is(cluster.events().filter(event => event.includes('GuardAudits')).length, 1);
+});
+
+test('another reason for a refusal is another Event', async t => {
+  const cluster = new TestedCluster();
+  const replica = new Replica(cluster, 'a');
+  cluster.write();
+  for (const message of ['spec: one', 'spec: two']) {
+    replica.apply(problem(message));
+    await cluster.clock.advance(2_000);
+  }
+  t.deepEqual(cluster.events().slice(1), [
+    'Warning Invalid web: spec: one',
+    'Warning Invalid web: spec: two',
+  ]);
+});
+
 test('hits of all replicas add up, and survive restarts and changes of leader', async t => {
   const cluster = new TestedCluster();
   const [a, b] = [new Replica(cluster, 'a'), new Replica(cluster, 'b')];

@@ -165,6 +165,20 @@ test('a conflict waits for the newer object', async t => {
   t.is(writer.counts.written, 1);
 });
 
+test('after a restore of the API server’s data, what was written before stands in for nothing', async t => {
+  const { clock, writer, stored, want } = stage();
+  const object = stored();
+  want(object);
+  await clock.advance(0);
+  const restored = { ...object, resourceVersion: '3' };
+  t.not(writer.latest(restored), restored);
+  // From here on the version that we wrote exists no more.
+  want(restored, { ready: 0 });
+  await clock.advance(0);
+  t.is(writer.counts.conflict, 1);
+  t.is(writer.latest(restored), restored);
+});
+
 test('an object deleted meanwhile is nobody’s failure', async t => {
   const { clock, told, writer, want } = stage();
   want(policyObject());

@@ -118,6 +118,17 @@ test('ten problems are named, and the rest counted', t => {
   t.is(lines[10], 'and 3 more');
 });
 
+test('what is cut is cut between characters', t => {
+  for (const start of ['', 'a']) {
+    const { message } = condition(
+      desired({ problems: [problem('error', start + '😀'.repeat(2_000))] }),
+      'Accepted',
+    );
+    t.true(message.isWellFormed());
+    t.is(message.length, 2_500);
+  }
+});
+
 test('sets have no rules and no hits; pools are not supported yet', t => {
   const set = desired({
     object: policyObject({ kind: 'EgressDestinationSet', resource: 'egressdestinationsets' }),
