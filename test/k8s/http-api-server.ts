@@ -148,10 +148,12 @@ export class HttpApiServer {
   /** Puts the count of versions back, as a restored backup would. */
   restoreVersion(version: number): void {
     this.#version = version;
+    for (const collection of this.#collections.values()) collection.history = [];
   }
 
   endWatches(): void {
     for (const { response } of this.#watching) response.end();
+    this.#watching.clear();
   }
 
   /** Breaks every connection. */
