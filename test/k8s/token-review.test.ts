@@ -14,12 +14,12 @@ const defaults = gatewayConfigSchema.parse({
   listeners: [{ name: 'proxy', port: 0 }],
 }).limits;
 
-const inAnHour = () => Math.floor(Date.now() / 1000) + 3_600;
+const inAnHour = Math.floor(Date.now() / 1000) + 3_600;
 
 const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 /** A token that only its bearer believes; `mark` tells it from others. */
-const jwt = (mark = 'a', claims: object = { exp: inAnHour() }) =>
+const jwt = (mark = 'a', claims: object = { exp: inAnHour }) =>
   `${part({ alg: 'RS256' })}.${part({ ...claims, mark })}.c2lnbmF0dXJl`;
 
 const workload: PodWorkload = Object.freeze({
