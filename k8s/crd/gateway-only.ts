@@ -12,9 +12,9 @@ export const gatewayOnly = {
     'mistakes in IPv4-mapped IPv6 blocks (`::ffff:0:0/96`) and in other texts with a group `ffff`: CEL knows no such blocks',
   portRange: 'an `endPort` below its `port`: ports have no type, since a structural schema has no unions',
   union: 'a list, true or false as a port, or these or a number as a `destinationSet`. For the same reason',
+  time: 'a list as `expiresAt`: where a text has a format, the API server lets lists pass for texts',
   path: '`paths` with dot segments, doubled slashes or needless escapes: too long a pattern to be understood',
   pool: 'of an `EgressIPPool`: ranges that end before they begin, mix families or hold over 65536 addresses, addresses given twice, and addresses that no connection can leave from. CEL does not order addresses',
-  user: 'users over 255 UTF-16 units: the API server counts characters',
 } as const;
 
 /** What the API server takes out of an object before anybody sees it; a file with it is refused. */
