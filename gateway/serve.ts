@@ -9,6 +9,7 @@ import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
 import { ClusterLink, clusterReaders } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
+import { LocalAddresses } from './exit/local-addresses.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { Listeners } from './listeners.ts';
@@ -105,6 +106,7 @@ class RunningGateway {
       resolver: new NameResolver(),
       verifier: createUserVerifier(config.limits),
       explainer: new DenialExplainer(),
+      local: new LocalAddresses(),
       cluster: null,
     };
     this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };

@@ -7,6 +7,7 @@ import type { Decision, Workload } from './decision.ts';
 import { withoutMapping } from './embedded-ipv4.ts';
 import { createGuard, type Guard, type OwnListeners } from './guard.ts';
 import type { PolicyModel, PolicyTier, Subject } from './policy-model.ts';
+import type { EgressPools } from './pools.ts';
 import { type CompiledRule, RuleIndex } from './rule-index.ts';
 import { orderRules, type PlacedRule } from './rule-order.ts';
 import { type SubjectRules, SubjectTable } from './subject.ts';
@@ -69,6 +70,8 @@ export interface CompiledPolicy {
   readonly rules: readonly PlacedRule[];
   /** Workloads from files, by canonical address text. */
   readonly workloads: ReadonlyMap<string, Workload>;
+  /** Pools of source addresses, by name. */
+  readonly pools: EgressPools;
   readonly defaultDecision: Decision;
 }
 
@@ -89,7 +92,11 @@ export function compilePoliciesInTurns(input: CompileInput, pause: () => Promise
 
 function* compileInTurns(input: CompileInput): Turns<Compiled> {
   const problems: Problem[] = [];
-  const { models, workloads } = yield* translate(input.documents, input.readsServerNames ?? false, problems);
+  const { models, workloads, pools } = yield* translate(
+    input.documents,
+    input.readsServerNames ?? false,
+    problems,
+  );
   const rules = yield* orderRules(models, input.generation);
   const subjects = models.map(model => model.subject);
   const policy: CompiledPolicy = Object.freeze({
@@ -103,6 +110,7 @@ function* compileInTurns(input: CompileInput): Turns<Compiled> {
     subjects: yield* SubjectTable.build(yield* subjectRules(subjects, rules)),
     rules,
     workloads,
+    pools,
     defaultDecision: defaultDecision(input),
   });
   return { policy, problems };

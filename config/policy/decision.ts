@@ -53,6 +53,8 @@ export interface Decision extends Ground {
   generation: number;
   /** Where the deciding rule stands, `file:line`, or null. */
   origin: string | null;
+  /** Pool of source addresses that the deciding rule names. */
+  egressIPPool?: string;
   /** Set on an allow that a policy in Audit mode would have denied. */
   wouldDeny?: Ground;
 }

@@ -5,6 +5,7 @@ import type { IpAddress } from './address.ts';
 import type { Problem, SourcedDocument } from './compile.ts';
 import type { Workload } from './decision.ts';
 import type { PolicyModel } from './policy-model.ts';
+import { type EgressPools, poolOf } from './pools.ts';
 import type { ClusterEgressPolicy, DestinationSet, EgressPolicy, WorkloadDocument } from './schema-egress.ts';
 import type {
   AdminNetworkPolicy,
@@ -35,6 +36,8 @@ export interface Translated {
   readonly models: readonly PolicyModel[];
   /** By canonical address text. */
   readonly workloads: ReadonlyMap<string, Workload>;
+  /** By name, in the order of names. */
+  readonly pools: EgressPools;
 }
 
 interface Item {
@@ -65,7 +68,11 @@ export function* translate(
     warnOfPool(item);
   }
   warnOfTies(models);
-  return { models: models.map(({ model }) => model), workloads: collectWorkloads(known) };
+  return {
+    models: models.map(({ model }) => model),
+    workloads: collectWorkloads(known),
+    pools: collectPools(known),
+  };
 }
 
 /** Documents translated in one piece, where each has few rules. */
@@ -151,6 +158,12 @@ function warnOfTies(models: readonly { model: PolicyModel; translation: Translat
       translation.warn(['spec', 'priority'], message, 'give each policy of a tier a priority of its own');
     }
   }
+}
+
+function collectPools(items: readonly Item[]): EgressPools {
+  const pools = items.flatMap(({ value }) => (value.kind === 'EgressIPPool' ? poolOf(value) : []));
+  pools.sort((one, other) => (one.name < other.name ? -1 : 1));
+  return new Map(pools.map(pool => [pool.name, pool]));
 }
 
 function collectWorkloads(items: readonly Item[]): Map<string, Workload> {

@@ -11,13 +11,14 @@ import { type Leaving, unlessLeft } from '../session/leaving.ts';
 import type { Session } from '../session/session.ts';
 import { type Credentials, identify, type Provers } from './identify.ts';
 import type { DenialExplainer, NearestRule } from './nearest-rule.ts';
-import { type Permit, takePermitOffice } from './permit.ts';
+import { type Permit, type Route, takePermitOffice } from './permit.ts';
 import type { NameResolver } from './resolve.ts';
-import { sourceFor } from './source-address.ts';
+import { type LocalAddresses, sourcesFor } from './source-address.ts';
 
 const issuePermit = takePermitOffice();
 
 export interface Admission extends Provers {
+  local: LocalAddresses;
   resolver: NameResolver;
   explainer: DenialExplainer;
 }
@@ -54,7 +55,7 @@ export async function admit(
   session.question = question;
   try {
     const addresses = await unlessLeft(candidates(admission.resolver, session, question), leaving);
-    return permitFor(session, decideAddresses(session, question, addresses));
+    return permitFor(session, decideAddresses(session, question, addresses), admission.local);
   } catch (error) {
     if (session.decision?.verdict === 'deny') explainDenial(admission.explainer, session, error);
     throw error;
@@ -152,13 +153,21 @@ function refuse(session: Session, decision: Decision, kind: 'denied-by-name' | '
   return new Failure(askForUser ? 'authentication-required' : kind, decision.reason);
 }
 
-function permitFor(session: Session, allowed: readonly IpAddress[]): Permit {
-  const source = sourceFor(session.snapshot.sourceAddresses, session.clientAddress);
-  const addresses = allowed.filter(address => source.covers(address.family));
-  if (addresses.length === 0)
+/** @throws Failure `source-refused`, `no-source-address` */
+function permitFor(session: Session, allowed: readonly IpAddress[], local: LocalAddresses): Permit {
+  const { snapshot, workload, clientAddress } = session;
+  const { host, port } = session.destination!;
+  const leaver = { snapshot, workload, clientAddress, destinationHost: host };
+  const routes: Route[] = [];
+  for (const address of allowed) {
+    const decision = session.decisionsByAddress!.get(address.text)!;
+    const sources = sourcesFor(leaver, decision, address.family, local);
+    if (sources.length > 0) routes.push({ address, sources });
+  }
+  if (routes.length === 0)
     throw new Failure(
       'no-source-address',
-      'no source address of the family of the destination is configured',
+      'no source address of the family of the destination is there to leave from',
     );
-  return issuePermit({ addresses, port: session.destination!.port, source });
+  return issuePermit({ routes, port });
 }

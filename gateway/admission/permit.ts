@@ -1,26 +1,32 @@
-// The proof that a session may dial: these addresses, this port, from here. dial() takes nothing else, and only
+// The proof that a session may dial: these addresses, this port, from there. dial() takes nothing else, and only
 // admit() can make one: the class stays in this file, its key is handed out once, to admit.ts.
 
 import type { IpAddress } from '../../config/policy/address.ts';
 
+/** One pinned address and where connections to it leave from. */
+export interface Route {
+  readonly address: IpAddress;
+  /**
+   * Source addresses of its family in the order of preference, at least one: the next is for when the one before has
+   * no port left or is gone from this host. Null leaves it to the kernel.
+   */
+  readonly sources: readonly (IpAddress | null)[];
+}
+
 interface PermitFacts {
-  /** Pinned addresses, in the order of attempts; at least one. */
-  readonly addresses: readonly IpAddress[];
+  /** In the order of attempts; at least one. */
+  readonly routes: readonly Route[];
   readonly port: number;
-  /** Where connections leave from, by family; null leaves it to the kernel. */
-  readonly source: { readonly 4: IpAddress | null; readonly 6: IpAddress | null };
 }
 
 class IssuedPermit implements PermitFacts {
   readonly #issued = true;
-  readonly addresses: readonly IpAddress[];
+  readonly routes: readonly Route[];
   readonly port: number;
-  readonly source: PermitFacts['source'];
 
   constructor(facts: PermitFacts) {
-    this.addresses = facts.addresses;
+    this.routes = facts.routes;
     this.port = facts.port;
-    this.source = facts.source;
   }
 
   static isIssued(value: object): boolean {

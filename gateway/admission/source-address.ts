@@ -1,39 +1,93 @@
-// Which configured source address a client's connections leave from: the same one each time, by rendezvous hashing
-// (the address with the highest hash of client and address), so that a change of the list moves few clients.
-// It does not bind; exit/ does.
+// Where a session's connections leave from: the pool that its rule names, else the one that serves its namespace, else
+// the addresses of the configuration, else the kernel's choice. Within a pool the same workload and destination keep
+// the same address while this host has it (rendezvous hashing: the address with the highest hash of all three), so that
+// a change of the pool moves few. It does not bind; exit/ does.
+// Threat: a connection that leaves from an address nobody chose. A pool without a usable address refuses.
 
 import type { IpAddress } from '../../config/policy/address.ts';
+import type { Decision, Workload } from '../../config/policy/decision.ts';
+import { type EgressPool, mayName, poolContains, poolFor } from '../../config/policy/pools.ts';
+import type { Snapshot } from '../../config/snapshot.ts';
+import { Failure } from '../session/failure.ts';
 
-export interface Source {
-  readonly 4: IpAddress | null;
-  readonly 6: IpAddress | null;
-  /** False for a family without a source address while another has one: it fails closed, never from elsewhere. */
-  covers(family: 4 | 6): boolean;
+/** The addresses of this host, as they are now. */
+export interface LocalAddresses {
+  has(address: IpAddress): boolean;
+  /** Those of a pool that this host has now, at most some hundreds. */
+  ofPool(pool: EgressPool): readonly IpAddress[];
 }
 
-const anywhere: Source = Object.freeze({ 4: null, 6: null, covers: () => true });
+/** Who asks for what. */
+export interface Leaver {
+  readonly snapshot: Snapshot;
+  readonly workload: Workload | null;
+  readonly clientAddress: string;
+  readonly destinationHost: string;
+}
 
-/** FNV-1a, 32 bits. */
+/** How many addresses of a pool one dial may try. */
+const mostSources = 4;
+
+const kernelsChoice: readonly null[] = Object.freeze([null]);
+
+/**
+ * The source addresses for a connection to an address of this family, the preferred one first; empty where there is
+ * none of the family and none may be taken from elsewhere.
+ * @throws Failure `source-refused` where the policy may not name the pool
+ */
+export function sourcesFor(
+  leaver: Leaver,
+  decision: Decision,
+  family: 4 | 6,
+  local: LocalAddresses,
+): readonly (IpAddress | null)[] {
+  const { snapshot, workload } = leaver;
+  const pool = poolFor(snapshot.policy.pools, decision, workload);
+  if (pool === null) return configuredSources(leaver, family);
+  if (decision.egressIPPool !== undefined && !mayName(pool, decision.policy ?? '', workload))
+    throw new Failure('source-refused', `EgressIPPool ${pool.name} is not for ${decision.policy}`);
+  const usable = local.ofPool(pool).filter(address => address.family === family);
+  if (usable.length > 0) return inOrder(usable, `${subjectOf(leaver)} ${leaver.destinationHost}`);
+  return pool.onExhausted === 'Default' ? configuredSources(leaver, family) : [];
+}
+
+/** Whether an address may be a connection's source by the configuration in force: false once it left its pool. */
+export function isStillSource({ policy, sourceAddresses }: Snapshot, address: IpAddress): boolean {
+  if (sourceAddresses.some(({ text }) => text === address.text)) return true;
+  for (const pool of policy.pools.values()) if (poolContains(pool, address)) return true;
+  return false;
+}
+
+/** One family with an address and the other without: the other fails closed, never from elsewhere. */
+function configuredSources(
+  { snapshot, clientAddress }: Leaver,
+  family: 4 | 6,
+): readonly (IpAddress | null)[] {
+  const { sourceAddresses } = snapshot;
+  if (sourceAddresses.length === 0) return kernelsChoice;
+  return inOrder(
+    sourceAddresses.filter(address => address.family === family),
+    clientAddress,
+  );
+}
+
+/** The workload rather than the pod: its successors keep the address. */
+function subjectOf({ workload, clientAddress }: Leaver): string {
+  return workload ? `${workload.namespace}/${workload.owner ?? workload.pod}` : clientAddress;
+}
+
+function inOrder(addresses: readonly IpAddress[], key: string): readonly IpAddress[] {
+  if (addresses.length < 2) return addresses;
+  const ranked = addresses.map(address => ({ address, rank: hash(`${key} ${address.text}`) }));
+  ranked.sort((one, other) => other.rank - one.rank);
+  return ranked.slice(0, mostSources).map(({ address }) => address);
+}
+
+/** FNV-1a, 32 bits, its bits mixed (MurmurHash3's finalizer): neighbouring addresses must not rank alike. */
 function hash(text: string): number {
   let value = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
-  return value >>> 0;
-}
-
-function highest(addresses: readonly IpAddress[], family: 4 | 6, client: string): IpAddress | null {
-  let best: IpAddress | null = null;
-  let bestHash = -1;
-  for (const address of addresses) {
-    if (address.family !== family) continue;
-    const value = hash(`${client} ${address.text}`);
-    if (value > bestHash) [best, bestHash] = [address, value];
-  }
-  return best;
-}
-
-/** @param addresses the configured source addresses; none leaves the choice to the kernel */
-export function sourceFor(addresses: readonly IpAddress[], client: string): Source {
-  if (addresses.length === 0) return anywhere;
-  const chosen = { 4: highest(addresses, 4, client), 6: highest(addresses, 6, client) };
-  return { ...chosen, covers: family => chosen[family] !== null };
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return (value ^ (value >>> 16)) >>> 0;
 }

@@ -46,6 +46,8 @@ const replies: Record<FailureKind, HttpReply> = {
   'resolve-timeout': { status: 504, error: 'dns_timeout' },
   'resolve-busy': own(503),
   'no-source-address': { status: 503, error: 'destination_ip_unroutable' },
+  'source-refused': { status: 403, error: 'http_request_denied' },
+  'source-address-lost': { status: 503, error: 'destination_ip_unroutable' },
   'connect-refused': { status: 502, error: 'connection_refused' },
   'connect-timeout': { status: 504, error: 'connection_timeout' },
   'connect-reset': { status: 502, error: 'connection_terminated' },

@@ -46,6 +46,8 @@ const codes: Record<FailureKind, number> = {
   'resolve-timeout': timedOut,
   'resolve-busy': general,
   'no-source-address': general,
+  'source-refused': notAllowed,
+  'source-address-lost': general,
   'connect-refused': refused,
   'connect-timeout': timedOut,
   'connect-reset': refused,

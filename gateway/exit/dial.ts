@@ -4,7 +4,7 @@
 import { connect, type Socket, type SocketConstructorOpts } from 'node:net';
 import type { Limits } from '../../config/gateway-config.ts';
 import type { IpAddress } from '../../config/policy/address.ts';
-import { isPermit, type Permit } from '../admission/permit.ts';
+import { isPermit, type Permit, type Route } from '../admission/permit.ts';
 import { boundSocket, canBindWithoutPort } from '../os/bound-socket.ts';
 import { connectFailure, Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
@@ -63,41 +63,51 @@ class Race {
 
   #attempt(): void {
     clearTimeout(this.#headStart);
-    const address = this.#permit.addresses[this.#next++];
-    if (this.#over || address === undefined) {
+    const route = this.#permit.routes[this.#next++];
+    if (this.#over || route === undefined) {
       this.#giveUpWhenNoneIsLeft();
       return;
     }
-    try {
-      this.#connect(address);
-    } catch (error) {
-      this.#failed(error as NodeJS.ErrnoException, address);
-      return;
-    }
-    if (this.#next < this.#permit.addresses.length)
+    if (this.#next < this.#permit.routes.length)
       this.#headStart = setTimeout(() => this.#attempt(), this.#limits.connectAttemptDelay);
+    this.#attemptFrom(route, 0);
   }
 
-  #connect(address: IpAddress): void {
-    const socket = startConnecting(address, this.#permit, this.#limits.relayBufferBytes);
+  #attemptFrom(route: Route, at: number): void {
+    try {
+      this.#connect(route, at);
+    } catch (error) {
+      this.#failed(error as NodeJS.ErrnoException, route, at);
+    }
+  }
+
+  #connect(route: Route, at: number): void {
+    const { port } = this.#permit;
+    const socket = startConnecting(route.address, port, route.sources[at]!, this.#limits.relayBufferBytes);
     this.#open.add(socket);
     const onError = (error: NodeJS.ErrnoException) => {
       this.#open.delete(socket);
-      this.#failed(error, address);
+      this.#failed(error, route, at);
     };
     socket.once('error', onError);
     socket.once('connect', () => {
       socket.off('error', onError);
       this.#open.delete(socket);
       if (this.#over) socket.destroy();
-      else this.#outcome.resolve(connected(socket, address, this.#permit.port));
+      else this.#outcome.resolve(connected(socket, route.address, port));
       this.#over = true;
     });
   }
 
-  #failed(error: NodeJS.ErrnoException, address: IpAddress): void {
-    this.#failures.push(connectFailure(error, target(address, this.#permit.port)));
-    if (!this.#over) this.#attempt();
+  /** A source address without a free port, or gone from this host, is followed by the next one of its pool. */
+  #failed(error: NodeJS.ErrnoException, route: Route, at: number): void {
+    if (this.#over) return;
+    if (noSource.has(error.code ?? '') && at + 1 < route.sources.length) {
+      this.#attemptFrom(route, at + 1);
+      return;
+    }
+    this.#failures.push(connectFailure(error, target(route.address, this.#permit.port)));
+    this.#attempt();
   }
 
   #giveUpWhenNoneIsLeft(): void {
@@ -110,13 +120,16 @@ class Race {
   }
 
   #timedOut(): Failure {
-    const [first] = this.#permit.addresses;
+    const { routes, port } = this.#permit;
     return new Failure(
       'connect-timeout',
-      `connecting to ${target(first!, this.#permit.port)}: no answer in time`,
+      `connecting to ${target(routes[0]!.address, port)}: no answer in time`,
     );
   }
 }
+
+/** What bind() and connect() say of a source address that has no port left for the destination, or is not there. */
+const noSource = new Set(['EADDRNOTAVAIL', 'EADDRINUSE']);
 
 const target = (address: IpAddress, port: number) =>
   address.family === 4 ? `${address.text}:${port}` : `[${address.text}]:${port}`;
@@ -135,7 +148,12 @@ function mostTelling(failures: readonly Failure[]): Failure {
   return telling.map(byTelling).find(failure => failure) ?? failures.at(-1)!;
 }
 
-function startConnecting(address: IpAddress, permit: Permit, highWaterMark: number): Socket {
+function startConnecting(
+  address: IpAddress,
+  port: number,
+  source: IpAddress | null,
+  highWaterMark: number,
+): Socket {
   const options = {
     allowHalfOpen: true,
     noDelay: true,
@@ -144,8 +162,7 @@ function startConnecting(address: IpAddress, permit: Permit, highWaterMark: numb
     highWaterMark,
     // net.Socket takes these, though its types say so of connect() alone.
   } as SocketConstructorOpts;
-  const source = permit.source[address.family];
-  const to = { host: address.text, port: permit.port, autoSelectFamily: false };
+  const to = { host: address.text, port, autoSelectFamily: false };
   if (source === null) return connect({ ...options, ...to });
   if (!canBindWithoutPort) return connect({ ...options, ...to, localAddress: source.text });
   return boundSocket(source, options).connect(to);

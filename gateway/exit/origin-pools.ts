@@ -207,9 +207,7 @@ function handToWaiter(pool: OriginPool, connection: OriginConnection | null): bo
 
 const keyOf = (permit: Permit, identity: string) =>
   [
-    permit.addresses.map(address => address.text),
+    permit.routes.map(({ address, sources }) => [address, ...sources].map(each => each?.text)),
     permit.port,
-    permit.source[4]?.text,
-    permit.source[6]?.text,
     identity,
   ].join(' ');

@@ -39,6 +39,8 @@ export type FailureKind =
   | 'resolve-busy'
   // the way out
   | 'no-source-address'
+  | 'source-refused'
+  | 'source-address-lost'
   | 'connect-refused'
   | 'connect-timeout'
   | 'connect-reset'

@@ -8,7 +8,7 @@ import { dial } from '../../gateway/exit/dial.ts';
 import { Leaving } from '../../gateway/session/leaving.ts';
 
 const limits = { connectTimeout: 1_000, connectAttemptDelay: 100, relayBufferBytes: 65_536 };
-const shape = { addresses: [], port: 443, source: { 4: null, 6: null } };
+const shape = { routes: [], port: 443 };
 
 test('an object of the same shape is no permit to the type checker', t => {
   // @ts-expect-error the class behind Permit has a private field: this line must not compile without the comment

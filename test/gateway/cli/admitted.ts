@@ -34,7 +34,7 @@ export async function admittedSession(policy: CompiledPolicy, asked: RandomQuest
   const credentials = user === null ? null : { user, password: '' };
   const request = { destination, credentials, ...(http && { http }) };
   const permit = await admit(admissionOf(resolved), session, request, new Leaving()).catch(() => null);
-  const address = permit?.addresses[0]?.text;
+  const address = permit?.routes[0]?.address.text;
   if (address !== undefined)
     session.dialledTo({ address, port: destination.port, sourceAddress: '192.0.2.1', sourcePort: 1 });
   return session;
@@ -51,5 +51,10 @@ function admissionOf(resolved: RandomQuestion['resolved']): Parameters<typeof ad
     return resolved;
   };
   const verify = async () => 'right';
-  return { resolver: { resolve }, verifier: { verify } } as unknown as Parameters<typeof admit>[0];
+  return {
+    resolver: { resolve },
+    verifier: { verify },
+    cluster: null,
+    local: { has: () => true, ofPool: () => [] },
+  } as unknown as Parameters<typeof admit>[0];
 }
