@@ -4,10 +4,7 @@
 
 import type { Schema } from './openapi.ts';
 
-type Bounds = Pick<
-  Schema,
-  'maxItems' | 'maxLength' | 'maxProperties' | 'minProperties' | 'pattern' | 'oneOf'
->;
+type Bounds = Pick<Schema, 'maxItems' | 'maxLength' | 'maxProperties' | 'pattern' | 'oneOf'>;
 
 /** Characters of the longest block: an IPv6 address that ends in an IPv4 one, and `/128`. */
 const cidr: Bounds = { maxLength: 49 };

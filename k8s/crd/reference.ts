@@ -44,11 +44,12 @@ function code(text: string): string {
 /** The type as `kubectl explain` spells types, where there is one. */
 function typeText(schema: Schema): string {
   const { type, items, additionalProperties, properties } = schema;
-  if (type === 'array') return `[]${typeText(items!)}`;
+  if (type === 'array')
+    return items!.type === undefined ? `list of ${typeText(items!)}` : `[]${typeText(items!)}`;
   if (additionalProperties !== undefined) return `map[string]${typeText(additionalProperties)}`;
   if (type === undefined) {
     const short = schema.multipleOf === undefined ? 'string' : 'integer';
-    return `(${short} or {${Object.keys(properties ?? {}).join(', ')}})`;
+    return `${short} or {${Object.keys(properties ?? {}).join(', ')}}`;
   }
   if (type === 'object') return 'Object';
   return schema.format === 'date-time' ? 'time' : type;

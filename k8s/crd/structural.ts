@@ -1,7 +1,7 @@
 // From the schema that checks files to the schema that the API server checks objects by: structural OpenAPI v3
 // (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/). It takes over
 // types, enums, patterns, limits, defaults and descriptions, and adds what only a cluster has: bounds and CEL.
-// It guesses nothing: what it cannot say in a structural schema, or what lacks a description or a bound, it throws.
+// It guesses nothing: it throws at what it cannot say in a structural schema, and at what lacks a description or bound.
 //
 // Unknown fields cannot be refused by a structural schema: the API server drops them, with a warning, or refuses them
 // where the client asks for strict validation, as kubectl does.
@@ -76,6 +76,7 @@ function reservedAt(path: string): Schema {
 function objectOf(told: Told, path: string): Schema {
   const { additionalProperties } = told;
   if (typeof additionalProperties === 'object') {
+    refuseDefault(told, path);
     return { type: 'object', additionalProperties: visit(additionalProperties, `${path}{}`) };
   }
   const properties = Object.entries(told.properties ?? {}).map(([name, property]) => {
@@ -86,8 +87,8 @@ function objectOf(told: Told, path: string): Schema {
   return { type: 'object', ...picked(told, 'required'), properties: Object.fromEntries(properties) };
 }
 
-/** The defaults of lists are empty in all our kinds, and mean what absence means; the API server need not write them. */
 function arrayOf(told: Told, path: string): Schema {
+  refuseDefault(told, path);
   const items = visit(told.items as Told, `${path}[]`);
   return {
     type: 'array',
@@ -95,6 +96,11 @@ function arrayOf(told: Told, path: string): Schema {
     'x-kubernetes-list-type': 'atomic',
     items,
   };
+}
+
+/** An empty list or map means what absence means, so the API server need not write one; no other default is known. */
+function refuseDefault(told: Told, path: string): void {
+  if (Object.keys(told.default ?? {}).length > 0) throw new Error(`${path}: a default that is not empty`);
 }
 
 /**

@@ -199,6 +199,10 @@ test('what no structural schema says, or nobody described or bounded, is an erro
     [text, /^Test\.spec\.field has no description$/],
     [z.string().describe('Text.'), /^Test\.spec\.field has no upper bound$/],
     [z.array(text).describe('Texts.'), /^Test\.spec\.field has no upper bound$/],
+    [
+      z.array(text).max(2).default(['a']).describe('Texts.'),
+      /^Test\.spec\.field: a default that is not empty$/,
+    ],
     [z.record(z.string(), text).describe('Texts.'), /^Test\.spec\.field has no upper bound$/],
     [z.unknown().describe('Anything.'), /^Test\.spec\.field: no structural schema says this$/],
     [z.union([z.boolean(), text]).describe('A union.'), /^Test\.spec\.field: no structural schema says this/],
