@@ -4,7 +4,7 @@
 import test from 'ava';
 import type { ApiResponse, KubernetesObject } from '../support/cluster/api-client.ts';
 import { startCluster, type TestCluster } from '../support/cluster/cluster.ts';
-import { gatewayNamespace, renderChart } from '../support/cluster/installation.ts';
+import { gatewayNamespace, install, renderChart, startReplica } from '../support/cluster/installation.ts';
 import { fileLifetime } from '../support/lifetime.ts';
 import { eventually } from '../support/waiting.ts';
 
@@ -43,11 +43,11 @@ interface Given {
 }
 
 /** What the API server makes of a pod; it is not kept. */
-function createPod(given: Given = {}): Promise<ApiResponse<KubernetesObject>> {
+function createPod(given: Given = {}, within = cluster): Promise<ApiResponse<KubernetesObject>> {
   const { namespace = 'team', containers = [container('main')], spec, labels, annotations } = given;
   const metadata = { name: 'pod', labels, annotations };
   const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers, ...spec } };
-  return cluster.request('POST', `/api/v1/namespaces/${namespace}/pods?dryRun=All`, pod);
+  return within.request('POST', `/api/v1/namespaces/${namespace}/pods?dryRun=All`, pod);
 }
 
 async function madePod(given?: Given): Promise<KubernetesObject> {
@@ -287,4 +287,20 @@ test('with failurePolicy Ignore it starts without them', async t => {
   await cluster.delete({ ...configMap, name: 'lenient-injection' });
   await becomes('pods to be left alone', async () => !(await isInjected(given)));
   t.deepEqual(variablesOf(await madePod(given)), {});
+});
+
+test('a chart and a gateway are all it takes: the gateway keeps NO_PROXY', async t => {
+  const other = life.own(await startCluster());
+  await other.createNamespace('team', { 'sallyport.dev/inject': 'enabled' });
+  await other.createNode({ name: 'node-1', podCIDRs: ['127.20.0.0/16'], addresses: ['127.30.0.1'] });
+  const set = ['injection.enabled=true', 'injection.apiVersion=v1'];
+  await install(other, set);
+  const policies = (await renderChart(other, set)).filter(({ kind }) => kind.startsWith('MutatingAdmission'));
+  await other.apply(policies);
+  await becomes('pods to be refused', async () => (await createPod({}, other)).status === 403);
+  life.own(await startReplica(other, 'gateway-0', { kubernetes: { injectionConfigMap: name } }));
+  await becomes('pods to be taken', async () => (await createPod({}, other)).status === 201);
+  const { NO_PROXY } = variablesOf((await createPod({}, other)).body);
+  for (const entry of ['localhost', '.svc', '127.20.0.0/16', '10.96.0.0/16'])
+    t.true(NO_PROXY!.split(',').includes(entry), `${entry} in ${NO_PROXY}`);
 });
