@@ -52,7 +52,7 @@ class RunningCluster implements Cluster {
   readonly #stopped = Promise.withResolvers<'stopped'>();
   #reporting: Reporting | null = null;
   #saver: StateSaver | null = null;
-  /** Whether everything was there once; before, nothing is gathered. */
+  /** Whether everything was there once; before, nothing is gathered but for the start. */
   #started = false;
   #rangesVersion = -1;
   #inForce: { readonly policy: ClusterPolicy; readonly problems: readonly Problem[] } | null = null;
@@ -96,8 +96,9 @@ class RunningCluster implements Cluster {
     const outcome = await this.#whenSynced(limitMs);
     if (outcome === 'stopped') throw new Error('stopped while waiting for the Kubernetes API');
     if (outcome === 'late') await this.#takeSavedCopy(limitMs);
-    this.#started = true;
     this.#gathered.gather();
+    if (this.#gathered.trouble) throw new Error(this.#gathered.trouble);
+    this.#started = true;
     this.#startReporting();
     this.#startSaving();
   }
@@ -289,6 +290,7 @@ class RunningCluster implements Cluster {
 
   /** What changed nothing is in force at once: a status, say. */
   #wasGathered(isNew: boolean): void {
+    if (!this.#started) return;
     if (isNew) for (const listener of this.#policyListeners) listener();
     else if (this.#inForce?.policy === this.#gathered.current)
       this.applied(this.#inForce.policy, this.#inForce.problems);

@@ -84,7 +84,8 @@ export class Reflector<T> {
   #pageSize: number;
   #synced = false;
   #fromSavedCopy = false;
-  #open = false;
+  /** Whether the last thing asked was answered, or still is. */
+  #isHeard = false;
   #wordMs = Number.NEGATIVE_INFINITY;
   #absentSinceMs: number | null = null;
   #failures = 0;
@@ -133,7 +134,7 @@ export class Reflector<T> {
     return {
       synced: this.#synced,
       fromSavedCopy: this.#fromSavedCopy,
-      staleSeconds: this.#open || silentMs === Number.POSITIVE_INFINITY ? 0 : silentMs / 1000,
+      staleSeconds: this.#isHeard || silentMs === Number.POSITIVE_INFINITY ? 0 : silentMs / 1000,
       trouble: this.#trouble && `${row.resource}: ${this.#trouble.message}${remedyFor(this.#trouble, row)}`,
       refused: this.#trouble instanceof ApiError && this.#trouble.status >= 400 && this.#trouble.status < 500,
     };
@@ -183,7 +184,6 @@ export class Reflector<T> {
     this.#latest = version ?? this.#latest;
     this.#synced = true;
     this.#fromSavedCopy = false;
-    this.#open = version === null;
     this.#heard();
     this.#parts.onState();
   }
@@ -249,7 +249,6 @@ export class Reflector<T> {
       this.#watchErrors++;
       throw error;
     } finally {
-      this.#open = false;
       if (performance.now() - openMs > this.#timing.healthy) this.#failures = 0;
     }
   }
@@ -260,7 +259,6 @@ export class Reflector<T> {
       tell('info', { resource: row.resource }, 'the Kubernetes API can be watched again');
     this.#trouble = null;
     this.#told = null;
-    this.#open = true;
     this.#heard();
     onState();
   }
@@ -291,13 +289,14 @@ export class Reflector<T> {
   }
 
   #heard(): void {
+    this.#isHeard = true;
     this.#wordMs = performance.now();
   }
 
   /** Gives the wait, in milliseconds. */
   #failed(error: Error): number {
     if (this.#stopping.signal.aborted) return 0;
-    this.#open = false;
+    this.#isHeard = false;
     this.#failures++;
     this.#trouble = error;
     const { status, reason } = error instanceof ApiError ? error : noAnswerOfTheServer;
