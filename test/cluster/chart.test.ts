@@ -367,18 +367,27 @@ for (const [what, change] of privileged)
     t.regex(body.message!, /violates PodSecurity "restricted/);
   });
 
+const isDefinition = ({ kind }: Rendered) => kind === 'CustomResourceDefinition';
+
 test('the definitions of the chart are those of k8s/crds, and stay when the release goes', async t => {
   const names = (await readdir(path.join(k8s, 'crds'))).filter(name => name.endsWith('.yaml'));
   const sources = await Promise.all(names.map(name => readFile(path.join(k8s, 'crds', name), 'utf8')));
-  const wanted = sources.flatMap(objectsOf).filter(({ kind }) => kind === 'CustomResourceDefinition');
-  const found = (await rendered({})).filter(({ kind }) => kind === 'CustomResourceDefinition');
+  const wanted = sources.flatMap(objectsOf).filter(isDefinition);
+  const found = (await rendered({})).filter(isDefinition);
   const byName = (objects: Rendered[]) =>
     Object.fromEntries(objects.map(({ metadata, spec }) => [metadata.name, spec]));
   t.deepEqual(byName(found), byName(wanted));
   t.true(found.length >= 5);
   for (const { metadata } of found) t.is(metadata.annotations['helm.sh/resource-policy'], 'keep');
+  await cluster.helm(['package', chart, '--destination', cluster.folder]);
+  const args = ['template', 'sallyport', path.join(cluster.folder, 'sallyport-0.1.0.tgz')];
+  t.deepEqual(
+    byName(objectsOf((await cluster.helm(args)).stdout).filter(isDefinition)),
+    byName(wanted),
+    'a packed chart has them, too',
+  );
   const without = await rendered({ crds: { install: false } });
-  t.false(without.some(({ kind }) => kind === 'CustomResourceDefinition'));
+  t.false(without.some(isDefinition));
 });
 
 test.serial('a release is installed, upgraded and uninstalled, and leaves the definitions', async t => {
