@@ -4,13 +4,20 @@
 // It opens nothing: a destination in it is one that a client tries directly, and the lock-down policy of the pods says
 // what then happens. A destination missing from it goes to the gateway, which guards the cluster's own ranges.
 
-import { type Cidr, cidrInside, cidrOf, parseAddress, parseCidr } from '../config/policy/address.ts';
+import {
+  type Cidr,
+  cidrInside,
+  cidrOf,
+  type IpAddress,
+  parseAddress,
+  parseCidr,
+} from '../config/policy/address.ts';
 import { type ClusterRange, mergeCidrs, podNetwork, serviceNetwork } from './ranges.ts';
 
 /** Some clients read the value for each request, and an environment is copied to every process. */
 const mostBlocks = 100;
 
-/** Where a block may be made wider: the private ranges, whose addresses the internet does not route. */
+/** Where blocks may be made wider than they are: the private ranges, whose addresses the internet does not route. */
 const widenable = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'].map(
   text => parseCidr(text)!,
 );
@@ -18,7 +25,7 @@ const widenable = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/
 /**
  * The names and addresses of this host, of Services, the pod and service networks in few blocks, and the API server.
  *
- * With more than 100 blocks, those in private ranges are made wider, the narrowest first and never beyond their private
+ * With more than 100 blocks, neighbours in private ranges are joined, the closest first and never beyond their private
  * range: some private destinations outside the cluster are then tried directly. Public blocks are never made wider;
  * past 100 they are left out, and go through the gateway.
  *
@@ -37,21 +44,44 @@ export function noProxyOf(given: {
 }
 
 function fewBlocks(cidrs: readonly Cidr[]): Cidr[] {
-  let blocks = mergeCidrs(cidrs);
-  while (blocks.length > mostBlocks) {
-    const widest = Math.max(...blocks.map(room));
-    if (widest === 0) return withoutPublicPast(blocks);
-    blocks = mergeCidrs(
-      blocks.map(block => (room(block) === widest ? cidrOf(block.base, block.prefix - 1) : block)),
-    );
-  }
-  return blocks;
+  const blocks = mergeCidrs(cidrs);
+  if (blocks.length <= mostBlocks) return blocks;
+  const fewer = mergeCidrs(joinNeighbours(blocks, blocks.length - mostBlocks));
+  return fewer.length <= mostBlocks ? fewer : withoutPublicPast(fewer);
 }
 
-/** By how many bits a block could be made wider. */
+/** Joins as many neighbours, those first whose common block is the narrowest within its private range. */
+function joinNeighbours(blocks: readonly Cidr[], count: number): Cidr[] {
+  const rooms = blocks.map((block, at) => (at === 0 ? -1 : room(around(blocks[at - 1]!, block))));
+  const closest = [...rooms.keys()]
+    .filter(at => rooms[at]! >= 0)
+    .sort((one, other) => rooms[other]! - rooms[one]!);
+  const joined = new Set(closest.slice(0, count));
+  const result: Cidr[] = [];
+  for (const [at, block] of blocks.entries()) {
+    if (joined.has(at)) result.push(around(result.pop()!, block));
+    else result.push(block);
+  }
+  return result;
+}
+
+/** By how many bits a block is narrower than the private range that it lies in; -1 for one that lies in none. */
 function room(block: Cidr): number {
   const range = widenable.find(wide => cidrInside(block, wide));
-  return range === undefined ? 0 : block.prefix - range.prefix;
+  return range ? block.prefix - range.prefix : -1;
+}
+
+/** The narrowest block around both; a whole family where they are of two, which lies in no private range. */
+function around(one: Cidr, other: Cidr): Cidr {
+  return cidrOf(one.base, Math.min(one.prefix, other.prefix, commonBits(one.base, other.base)));
+}
+
+/** Bits at the beginning in which both agree; none for two families. */
+function commonBits(one: IpAddress, other: IpAddress): number {
+  if (one.family !== other.family) return 0;
+  const words = ['word0', 'word1', 'word2', 'word3'] as const;
+  const at = words.findIndex(word => one[word] !== other[word]);
+  return at < 0 ? 128 : at * 32 + Math.clz32(one[words[at]!] ^ other[words[at]!]);
 }
 
 function withoutPublicPast(blocks: readonly Cidr[]): Cidr[] {
