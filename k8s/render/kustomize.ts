@@ -1,6 +1,6 @@
 // The kustomize base, from the chart: what `helm template` makes of it, without what is Helm's. Run it to write the
-// files; the environment variable HELM names the program where it is not `helm`. What is in no table here is written
-// by hand: kustomizations, the namespace and the patches.
+// files; the environment variable HELM names the program where it is not `helm`. Kustomizations, the namespace and the
+// patches are written by hand. The definitions stay in k8s/crds: kustomize takes no file from outside its folder.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -44,13 +44,12 @@ function render(helm: string, values: object): { template: string; object: Rende
 }
 
 const helmLabels = ['helm.sh/chart', 'app.kubernetes.io/managed-by'];
-/** The checksum would be that of the base's configuration in every overlay, whatever its own. */
-const helmAnnotations = ['helm.sh/resource-policy', 'sallyport.dev/restart-checksum'];
+/** It would be that of the base's configuration in every overlay, whatever its own. */
+const checksum = 'sallyport.dev/restart-checksum';
 
 function without(metadata: Metadata): void {
   for (const label of helmLabels) delete metadata.labels?.[label];
-  for (const annotation of helmAnnotations) delete metadata.annotations?.[annotation];
-  if (metadata.annotations && Object.keys(metadata.annotations).length === 0) delete metadata.annotations;
+  delete metadata.annotations?.[checksum];
 }
 
 const written = '# Written by `node k8s/render/kustomize.ts` from the chart. Do not edit.\n';
@@ -66,7 +65,7 @@ function manifest(objects: readonly Rendered[]): string {
 /** One file for each template of the chart; the configuration is a file that kustomize makes a ConfigMap of. */
 function base(helm: string): Record<string, string> {
   const files: Record<string, string> = {};
-  const rendered = render(helm, {});
+  const rendered = render(helm, { crds: { install: false } });
   for (const template of new Set(rendered.map(each => each.template))) {
     const objects = rendered.filter(each => each.template === template).map(each => each.object);
     if (template === 'configmap.yaml')
