@@ -39,6 +39,8 @@ export interface RuleModel {
   readonly resolvesTo: readonly Cidr[];
   readonly http: HttpCondition | null;
   readonly sni: SniMode;
+  /** Pool of source addresses that its connections leave from, or null. */
+  readonly egressIPPool: string | null;
   readonly expiresAtMs: number;
   /** Where the rule stands, `file:line`. */
   readonly origin: string;

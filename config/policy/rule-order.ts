@@ -86,6 +86,7 @@ function isolation({ origin }: PolicyModel): RuleModel {
     resolvesTo: [],
     http: null,
     sni: 'Match',
+    egressIPPool: null,
     expiresAtMs: Infinity,
     origin,
   };
@@ -105,6 +106,7 @@ class Rule implements CompiledRule {
   readonly expiresAtMs: number;
   readonly audit: boolean;
   readonly origin: string;
+  readonly #egressIPPool: string | null;
   readonly #generation: number;
   #decision: Decision | null = null;
 
@@ -122,6 +124,7 @@ class Rule implements CompiledRule {
     this.expiresAtMs = Math.min(model.expiresAtMs, rule.expiresAtMs);
     this.audit = model.audit;
     this.origin = rule.origin;
+    this.#egressIPPool = rule.egressIPPool;
     this.#generation = generation;
   }
 
@@ -134,6 +137,7 @@ class Rule implements CompiledRule {
       reason: this.#reason(),
       generation: this.#generation,
       origin: this.origin,
+      ...(this.#egressIPPool !== null && { egressIPPool: this.#egressIPPool }),
     });
     return this.#decision;
   }

@@ -174,7 +174,11 @@ const ruleFields = {
   expiresAt: timeSchema
     .optional()
     .describe('From this time on the rule matches nothing (RFC 3339, such as 2027-01-31T18:00:00Z).'),
-  egressIPPool: notYet('egressIPPool'),
+  egressIPPool: nameSchema
+    .optional()
+    .describe(
+      'EgressIPPool that connections by this rule leave from. It must be for this policy (its allowed). Only with Allow.',
+    ),
   limits: notYet('limits'),
 };
 
@@ -198,7 +202,7 @@ export const namespacedRuleSchema = z
 
 /** Fields that mean nothing, or something unexpected, beside the rule's action. */
 function refuseContradictions(rule: Rule, context: z.RefinementCtx): void {
-  const { action, to, resolvesTo, tls, http } = rule;
+  const { action, to, resolvesTo, tls, http, egressIPPool } = rule;
   if (action === 'Allow' && to === undefined) {
     const remedy = 'add to:, such as [{host: api.example.com}] or [{host: "*"}]';
     refuse(context, { message: 'an Allow rule says where to', remedy, input: to });
@@ -211,6 +215,10 @@ function refuseContradictions(rule: Rule, context: z.RefinementCtx): void {
   if (action !== 'Allow' && tls !== undefined) {
     const message = `tls says which server names an Allow accepts, and this rule is a ${action}`;
     refuse(context, { message, remedy: 'remove it', path: ['tls'], input: tls });
+  }
+  if (action !== 'Allow' && egressIPPool !== undefined) {
+    const message = `egressIPPool says where connections leave from, and a ${action} rule makes none`;
+    refuse(context, { message, remedy: 'remove it', path: ['egressIPPool'], input: egressIPPool });
   }
   if (action === 'Pass' && http !== undefined) {
     const remedy = 'remove it: a request with an unclear path could neither be passed nor denied safely';
@@ -229,4 +237,5 @@ export interface Rule {
   readonly http?: HttpCondition | undefined;
   readonly tls?: { readonly sni: 'Match' | 'SameRule' | 'Any' } | undefined;
   readonly expiresAt?: number | undefined;
+  readonly egressIPPool?: string | undefined;
 }

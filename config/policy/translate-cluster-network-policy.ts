@@ -112,6 +112,7 @@ function translateRule(rule: SourceRule, at: number, translation: Translation): 
     resolvesTo: [],
     http: null,
     sni: 'Match',
+    egressIPPool: null,
     expiresAtMs: Infinity,
     origin: translation.originOf(path),
   } as const;

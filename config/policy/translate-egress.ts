@@ -4,6 +4,7 @@
 
 import type { Peer, PolicyModel, PortRange, RuleModel, Subject } from './policy-model.ts';
 import { everyPort } from './policy-model.ts';
+import type { EgressPools } from './pools.ts';
 import { quote } from './quote.ts';
 import type {
   ClusterEgressPolicy,
@@ -55,10 +56,16 @@ function setKey(kind: string, namespace: string | null, name: string): string {
   return `${kind}/${namespace ?? ''}/${name}`;
 }
 
+/** What rules name of other documents. */
+export interface Shared {
+  readonly sets: DestinationSets;
+  readonly pools: EgressPools;
+}
+
 export function* translateClusterEgressPolicy(
   { metadata, spec }: ClusterEgressPolicy,
   translation: Translation,
-  sets: DestinationSets,
+  shared: Shared,
 ): Turns<PolicyModel> {
   return {
     tier: spec.tier,
@@ -69,7 +76,7 @@ export function* translateClusterEgressPolicy(
     expiresAtMs: spec.expiresAt ?? Infinity,
     subject: clusterSubject(spec.subject),
     isolates: false,
-    rules: yield* translateRules(spec.rules, translation, sets, null),
+    rules: yield* translateRules(spec.rules, translation, shared, null),
     origin: translation.originOf(['metadata', 'name']),
   };
 }
@@ -77,7 +84,7 @@ export function* translateClusterEgressPolicy(
 export function* translateEgressPolicy(
   { metadata, spec }: EgressPolicy,
   translation: Translation,
-  sets: DestinationSets,
+  shared: Shared,
 ): Turns<PolicyModel> {
   const { name, namespace } = metadata;
   return {
@@ -95,7 +102,7 @@ export function* translateEgressPolicy(
       serviceAccounts: spec.subject?.serviceAccounts ?? null,
     },
     isolates: true,
-    rules: yield* translateRules(spec.rules, translation, sets, namespace),
+    rules: yield* translateRules(spec.rules, translation, shared, namespace),
     origin: translation.originOf(['metadata', 'name']),
   };
 }
@@ -118,7 +125,7 @@ function clusterSubject(subject: ClusterEgressPolicy['spec']['subject']): Subjec
 function* translateRules(
   rules: readonly Rule[],
   translation: Translation,
-  sets: DestinationSets,
+  shared: Shared,
   namespace: string | null,
 ): Turns<RuleModel[]> {
   const models: RuleModel[] = [];
@@ -127,10 +134,12 @@ function* translateRules(
     if (rule.tls !== undefined && !translation.readsServerNames) {
       translation.error([...path, 'tls'], 'tls is not supported by this version', 'remove it');
     }
-    const to = destinations(rule, path, translation, sets, namespace);
-    models.push(
-      to === 'unknown' ? closedRule(rule, path, translation) : translateRule(rule, to, path, translation),
-    );
+    const to = destinations(rule, path, translation, shared, namespace);
+    if (to === 'unknown') models.push(closedRule(rule, path, translation));
+    else if (hasPool(rule, path, translation, shared))
+      models.push(translateRule(rule, to, path, translation));
+    // Never from another address than the one that was asked for: the rule matches nothing.
+    else models.push(translateRule(rule, [], path, translation));
   });
   return models;
 }
@@ -144,6 +153,7 @@ function translateRule(rule: Rule, to: Peer[] | null, path: Path, translation: T
     resolvesTo: rule.resolvesTo ?? [],
     http: rule.http ?? null,
     sni: rule.tls?.sni ?? 'Match',
+    egressIPPool: rule.egressIPPool ?? null,
     expiresAtMs: rule.expiresAt ?? Infinity,
     origin: translation.originOf(path),
   };
@@ -160,19 +170,26 @@ function destinations(
   { to, action }: Rule,
   path: Path,
   translation: Translation,
-  sets: DestinationSets,
+  shared: Shared,
   namespace: string | null,
 ): Peer[] | null | 'unknown' {
   if (to === undefined) return null;
   const peers: Peer[] = [];
   let isComplete = true;
   for (const [at, peer] of to.entries()) {
-    const found = peer.kind === 'set' ? sets.find(peer, namespace) : [peer];
+    const found = peer.kind === 'set' ? shared.sets.find(peer, namespace) : [peer];
     if (found === null) reportMissingSet(peer as SetReference, [...path, 'to', at], translation, namespace);
     isComplete &&= found !== null;
     peers.push(...(found ?? []));
   }
   return isComplete || action === 'Allow' ? peers : 'unknown';
+}
+
+function hasPool({ egressIPPool }: Rule, path: Path, translation: Translation, { pools }: Shared): boolean {
+  if (egressIPPool === undefined || pools.has(egressIPPool)) return true;
+  const message = `no EgressIPPool ${quote(egressIPPool)}`;
+  translation.error([...path, 'egressIPPool'], message, 'add it, or correct the name');
+  return false;
 }
 
 function reportMissingSet(

@@ -51,6 +51,7 @@ function translateRule(rule: NetworkPolicyRule, at: number, translation: Transla
     resolvesTo: [],
     http: null,
     sni: 'Match',
+    egressIPPool: null,
     expiresAtMs: Infinity,
     origin: translation.originOf(path),
   };

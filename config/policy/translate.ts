@@ -15,7 +15,12 @@ import type {
 } from './schema-kubernetes.ts';
 import type { EgressIPPool } from './schema-pool.ts';
 import { translateClusterNetworkPolicy } from './translate-cluster-network-policy.ts';
-import { DestinationSets, translateClusterEgressPolicy, translateEgressPolicy } from './translate-egress.ts';
+import {
+  DestinationSets,
+  type Shared,
+  translateClusterEgressPolicy,
+  translateEgressPolicy,
+} from './translate-egress.ts';
 import { translateNetworkPolicy } from './translate-network-policy.ts';
 import { Translation } from './translation.ts';
 import { eachInTurns, type Turns } from './turns.ts';
@@ -57,33 +62,34 @@ export function* translate(
   const known = yield* withoutDuplicates(items);
   const sets = new DestinationSets();
   for (const { value } of known) if (isSet(value)) sets.add(value);
+  const pools = collectPools(known);
+  const shared = { sets, pools };
   const models: { model: PolicyModel; translation: Translation }[] = [];
   for (const [at, item] of known.entries()) {
-    const model = yield* translateOne(item, sets);
+    const model = yield* translateOne(item, shared);
     if (model !== null) models.push({ model, translation: item.translation });
     if (at % documentsOfPiece === 0) yield;
   }
   for (const item of known) {
     warnOfUnusedSet(item, sets);
-    warnOfPool(item);
   }
   warnOfTies(models);
   return {
     models: models.map(({ model }) => model),
     workloads: collectWorkloads(known),
-    pools: collectPools(known),
+    pools,
   };
 }
 
 /** Documents translated in one piece, where each has few rules. */
 const documentsOfPiece = 50;
 
-function* translateOne({ value, translation }: Item, sets: DestinationSets): Turns<PolicyModel | null> {
+function* translateOne({ value, translation }: Item, shared: Shared): Turns<PolicyModel | null> {
   switch (value.kind) {
     case 'ClusterEgressPolicy':
-      return yield* translateClusterEgressPolicy(value, translation, sets);
+      return yield* translateClusterEgressPolicy(value, translation, shared);
     case 'EgressPolicy':
-      return yield* translateEgressPolicy(value, translation, sets);
+      return yield* translateEgressPolicy(value, translation, shared);
     case 'NetworkPolicy':
       return translateNetworkPolicy(value, translation);
     case 'ClusterNetworkPolicy':
@@ -132,16 +138,6 @@ function warnOfUnusedSet({ value, translation }: Item, sets: DestinationSets): v
     ['metadata', 'name'],
     `no rule names ${labelOf(value)}`,
     'name it in a rule, or remove it',
-  );
-}
-
-/** Pools are kept so that what a cluster holds can be read; nothing acts on them yet. */
-function warnOfPool({ value, translation }: Item): void {
-  if (value.kind !== 'EgressIPPool') return;
-  translation.warn(
-    ['metadata', 'name'],
-    `${labelOf(value)} is kept, but this version does not choose source addresses by it`,
-    'name source addresses in egress.sourceAddresses of the configuration',
   );
 }
 

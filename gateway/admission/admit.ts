@@ -159,15 +159,18 @@ function permitFor(session: Session, allowed: readonly IpAddress[], local: Local
   const { host, port } = session.destination!;
   const leaver = { snapshot, workload, clientAddress, destinationHost: host };
   const routes: Route[] = [];
+  let lacking: string | null = null;
   for (const address of allowed) {
     const decision = session.decisionsByAddress!.get(address.text)!;
-    const sources = sourcesFor(leaver, decision, address.family, local);
-    if (sources.length > 0) routes.push({ address, sources });
+    const { sources, pool } = sourcesFor(leaver, decision, address.family, local);
+    if (sources.length > 0) routes.push({ address, sources, pool });
+    else lacking = pool;
   }
-  if (routes.length === 0)
-    throw new Failure(
-      'no-source-address',
-      'no source address of the family of the destination is there to leave from',
-    );
+  if (routes.length === 0) throw new Failure('no-source-address', withoutSource(lacking));
   return issuePermit({ routes, port });
+}
+
+function withoutSource(pool: string | null): string {
+  const whose = pool === null ? 'configured source address' : `address of EgressIPPool ${pool}`;
+  return `no ${whose} of the family of the destination is on this host`;
 }

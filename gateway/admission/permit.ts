@@ -11,6 +11,8 @@ export interface Route {
    * no port left or is gone from this host. Null leaves it to the kernel.
    */
   readonly sources: readonly (IpAddress | null)[];
+  /** EgressIPPool that the sources are of, or null. */
+  readonly pool: string | null;
 }
 
 interface PermitFacts {

@@ -6,9 +6,10 @@
 
 import type { IpAddress } from '../../config/policy/address.ts';
 import type { Decision, Workload } from '../../config/policy/decision.ts';
-import { type EgressPool, mayName, poolContains, poolFor } from '../../config/policy/pools.ts';
+import { type EgressPool, mayName, poolFor } from '../../config/policy/pools.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import { Failure } from '../session/failure.ts';
+import type { Route } from './permit.ts';
 
 /** The addresses of this host, as they are now. */
 export interface LocalAddresses {
@@ -16,6 +17,9 @@ export interface LocalAddresses {
   /** Those of a pool that this host has now, at most some hundreds. */
   ofPool(pool: EgressPool): readonly IpAddress[];
 }
+
+/** Of a Route. */
+type Sources = Pick<Route, 'sources' | 'pool'>;
 
 /** Who asks for what. */
 export interface Leaver {
@@ -28,10 +32,10 @@ export interface Leaver {
 /** How many addresses of a pool one dial may try. */
 const mostSources = 4;
 
-const kernelsChoice: readonly null[] = Object.freeze([null]);
+const kernelsChoice: Sources = Object.freeze({ sources: [null], pool: null });
 
 /**
- * The source addresses for a connection to an address of this family, the preferred one first; empty where there is
+ * The source addresses for a connection to an address of this family, the preferred one first; none where there is
  * none of the family and none may be taken from elsewhere.
  * @throws Failure `source-refused` where the policy may not name the pool
  */
@@ -40,35 +44,26 @@ export function sourcesFor(
   decision: Decision,
   family: 4 | 6,
   local: LocalAddresses,
-): readonly (IpAddress | null)[] {
+): Sources {
   const { snapshot, workload } = leaver;
   const pool = poolFor(snapshot.policy.pools, decision, workload);
   if (pool === null) return configuredSources(leaver, family);
   if (decision.egressIPPool !== undefined && !mayName(pool, decision.policy ?? '', workload))
     throw new Failure('source-refused', `EgressIPPool ${pool.name} is not for ${decision.policy}`);
   const usable = local.ofPool(pool).filter(address => address.family === family);
-  if (usable.length > 0) return inOrder(usable, `${subjectOf(leaver)} ${leaver.destinationHost}`);
-  return pool.onExhausted === 'Default' ? configuredSources(leaver, family) : [];
-}
-
-/** Whether an address may be a connection's source by the configuration in force: false once it left its pool. */
-export function isStillSource({ policy, sourceAddresses }: Snapshot, address: IpAddress): boolean {
-  if (sourceAddresses.some(({ text }) => text === address.text)) return true;
-  for (const pool of policy.pools.values()) if (poolContains(pool, address)) return true;
-  return false;
+  if (usable.length > 0)
+    return { sources: inOrder(usable, `${subjectOf(leaver)} ${leaver.destinationHost}`), pool: pool.name };
+  return pool.onExhausted === 'Default'
+    ? configuredSources(leaver, family)
+    : { sources: [], pool: pool.name };
 }
 
 /** One family with an address and the other without: the other fails closed, never from elsewhere. */
-function configuredSources(
-  { snapshot, clientAddress }: Leaver,
-  family: 4 | 6,
-): readonly (IpAddress | null)[] {
+function configuredSources({ snapshot, clientAddress }: Leaver, family: 4 | 6): Sources {
   const { sourceAddresses } = snapshot;
   if (sourceAddresses.length === 0) return kernelsChoice;
-  return inOrder(
-    sourceAddresses.filter(address => address.family === family),
-    clientAddress,
-  );
+  const ofFamily = sourceAddresses.filter(address => address.family === family);
+  return { sources: inOrder(ofFamily, clientAddress), pool: null };
 }
 
 /** The workload rather than the pod: its successors keep the address. */

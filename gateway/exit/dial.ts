@@ -94,7 +94,7 @@ class Race {
       socket.off('error', onError);
       this.#open.delete(socket);
       if (this.#over) socket.destroy();
-      else this.#outcome.resolve(connected(socket, route.address, port));
+      else this.#outcome.resolve(connected(socket, route, port));
       this.#over = true;
     });
   }
@@ -168,12 +168,13 @@ function startConnecting(
   return boundSocket(source, options).connect(to);
 }
 
-function connected(socket: Socket, address: IpAddress, port: number): Connection {
+function connected(socket: Socket, { address, pool }: Route, port: number): Connection {
   const dialled = {
     address: address.text,
     port,
     sourceAddress: socket.localAddress ?? '',
     sourcePort: socket.localPort ?? 0,
+    pool,
   };
   return { socket, dialled };
 }

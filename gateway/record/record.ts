@@ -78,6 +78,7 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
   ],
   ['source.address', 'string or null', 'always; the local address the connection left from'],
   ['source.port', 'number or null', 'always'],
+  ['source.pool', 'string', 'where the source address is one of an EgressIPPool'],
   ['http.method', 'string', 'for `connect`, `http` and `upgrade`'],
   ['http.path', 'string', 'for `http` and `upgrade`; without the query, cut at 1024 characters'],
   ['http.status', 'number', 'where an HTTP client was answered'],
@@ -142,6 +143,11 @@ function destinationOf(session: Session) {
   };
 }
 
+function sourceOf({ dialled }: Session) {
+  const { sourceAddress = null, sourcePort = null, pool } = dialled ?? {};
+  return { address: sourceAddress, port: sourcePort, ...(pool && { pool }) };
+}
+
 function decisionOf({ decision, nearest }: Session) {
   if (!decision) return undefined;
   const { verdict, tier, policy, rule, reason, generation, origin, wouldDeny } = decision;
@@ -168,7 +174,7 @@ function closeOf({ closeReason, closeDetail }: Session) {
 
 /** One line of the decision log, with its line feed. */
 export function recordLine(session: Session, event: 'session' | 'progress'): string {
-  const { dialled, socksReply } = session;
+  const { socksReply } = session;
   const record = {
     time: new Date().toISOString(),
     event,
@@ -178,7 +184,7 @@ export function recordLine(session: Session, event: 'session' | 'progress'): str
     client: clientOf(session),
     destination: destinationOf(session),
     decision: decisionOf(session),
-    source: { address: dialled?.sourceAddress ?? null, port: dialled?.sourcePort ?? null },
+    source: sourceOf(session),
     http: session.http ?? undefined,
     socks: socksReply === null ? undefined : { reply: socksReply },
     tls: session.tls ? { ...session.tls, serverFirst: session.serverFirst } : undefined,

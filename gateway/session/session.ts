@@ -39,6 +39,8 @@ export interface Dialled {
   port: number;
   sourceAddress: string;
   sourcePort: number;
+  /** EgressIPPool that the source address was chosen from, or null. */
+  pool: string | null;
 }
 
 let sequence = 0;

@@ -168,7 +168,7 @@ export const customKinds: readonly CustomKind[] = [
     shortName: 'eippool',
     scope: 'Cluster',
     description:
-      'EgressIPPool is a list of source addresses, and says which policies may choose them. This version keeps pools and does not choose source addresses by them.',
+      'EgressIPPool is a list of source addresses, and says which policies may choose them and whom it serves unnamed.',
     spec: poolSchema.shape.spec,
     specDescription: 'Which addresses, and who may use them.',
     status: poolStatus,

@@ -44,7 +44,6 @@ const merging: Readonly<Record<string, Schema>> = {
  * left out, the API server would drop them, and the rule would hold without them.
  */
 const reserved: Readonly<Record<string, Schema>> = {
-  egressIPPool: { type: 'string', maxLength: 253 },
   limits: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
 };
 

@@ -73,8 +73,8 @@ export const validations: Readonly<Record<string, readonly Validation[]>> = {
       ...forbidden,
     },
     {
-      rule: '!has(self.egressIPPool)',
-      message: 'egressIPPool is not supported by this version; remove it',
+      rule: "self.action == 'Allow' || !has(self.egressIPPool)",
+      message: 'egressIPPool says where connections leave from, and this rule makes none; remove it',
       fieldPath: '.egressIPPool',
       ...forbidden,
     },

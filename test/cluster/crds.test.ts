@@ -25,6 +25,7 @@ import {
 } from '../k8s/crd-documents.ts';
 import { startCluster, type TestCluster } from '../support/cluster/cluster.ts';
 import { fileLifetime } from '../support/lifetime.ts';
+import { eventually } from '../support/waiting.ts';
 
 const scope = fileLifetime(test);
 let cluster: TestCluster;
@@ -108,8 +109,8 @@ test('a refusal says what to write instead', async t => {
       'spec.rules[0].tls: Forbidden: tls says which server names an Allow accepts',
     ],
     [
-      rule({ egressIPPool: 'a' }),
-      'spec.rules[0].egressIPPool: Forbidden: egressIPPool is not supported by this version; remove it',
+      rule({ action: 'Deny', egressIPPool: 'a' }),
+      'spec.rules[0].egressIPPool: Forbidden: egressIPPool says where connections leave from, and this rule makes none',
     ],
     [rule({ prots: [443] }), 'unknown field "spec.rules[0].prots"'],
     [
@@ -319,8 +320,12 @@ test('an unknown field: refused by kubectl and by server-side apply, dropped wit
 });
 
 test('kubectl explain tells what every field means', async t => {
-  const explained = async (field: string) =>
-    (await cluster.kubectl(['explain', field])).stdout.replaceAll(/\s+/g, ' ');
+  // What explain prints is published some time after the kinds are served.
+  const explained = (field: string) =>
+    eventually(async () => {
+      const { code, stdout } = await cluster.kubectl(['explain', field]);
+      return code === 0 ? stdout.replaceAll(/\s+/g, ' ') : undefined;
+    }, `kubectl explain ${field}`);
   t.regex(
     await explained('egresspolicy'),
     /which destinations the pods of its namespace may reach through the gateway/,

@@ -269,7 +269,7 @@ export const wrong: [Raw, (keyof typeof gatewayOnly | keyof typeof dropped)?][] 
   [rule({ http: { paths: ['/a/../b'] } }), 'path'],
   [rule({ http: { paths: ['/a//b'] } }), 'path'],
   [rule({ http: { paths: ['/%41'] } }), 'path'],
-  [rule({ egressIPPool: 'a' })],
+  [rule({ action: 'Deny', egressIPPool: 'a' })],
   [rule({ egressIPPool: { name: 'a' } })],
   [rule({ limits: {} })],
   [rule({ limits: { connections: 1 } })],

@@ -31,7 +31,7 @@ export interface SessionRecord {
     origin: string | null;
     wouldDeny?: { tier: string; policy: string | null; rule: string | null; reason: string };
   };
-  source: { address: string | null; port: number | null };
+  source: { address: string | null; port: number | null; pool?: string };
   http?: { method: string; path?: string; status?: number };
   socks?: { reply: number };
   tls?: { hello: 'tls' | 'other' | 'unreadable'; sni: string | null; ech: boolean; serverFirst: boolean };

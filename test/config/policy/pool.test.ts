@@ -1,8 +1,9 @@
-// EgressIPPool: which addresses are taken and which are refused, and that compiling keeps a pool and says that it has
-// no effect.
+// EgressIPPool: which addresses are taken and which are refused, which rules may name a
+// pool, and whom it serves unnamed.
 
 import test from 'ava';
-import { policyKinds } from '../../../config/policy/schema.ts';
+import { parseAddress } from '../../../config/policy/address.ts';
+import { addressesOf, mayName, poolContains, poolFor, poolOf } from '../../../config/policy/pools.ts';
 import { type EgressIPPool, poolSchema } from '../../../config/policy/schema-pool.ts';
 import { clusterPolicy, compileYaml, decideWhole, summary } from './compile-yaml.ts';
 
@@ -99,18 +100,90 @@ test('who may use a pool: some way to say it, and no other', t => {
   t.regex(issuesOf({ addresses, onExhausted: 'Wait' })[0]!, /^spec\.onExhausted: /);
 });
 
-test('a pool is kept, changes nothing, and a warning says so', t => {
-  t.true(policyKinds.some(({ kind }) => kind === 'EgressIPPool'));
+const poolNamed = (name: string, spec: string) =>
+  `---\napiVersion: sallyport.dev/v1alpha1\nkind: EgressIPPool\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
+
+test('a rule names its pool, and the decision tells it', t => {
   const yaml =
-    clusterPolicy('p', '', '{name: x, action: Allow, to: [{host: a.com}]}') +
-    '---\napiVersion: sallyport.dev/v1alpha1\nkind: EgressIPPool\nmetadata: {name: a}\nspec: {addresses: [192.0.2.1]}\n';
+    clusterPolicy('p', '', '{name: x, action: Allow, to: [{host: a.com}], egressIPPool: partners}') +
+    poolNamed('partners', '{addresses: [192.0.2.1]}');
   const { policy, problems } = compileYaml(yaml);
-  t.is(problems.length, 1);
-  t.like(problems[0], {
-    severity: 'warning',
-    message: 'EgressIPPool/a is kept, but this version does not choose source addresses by it',
-    remedy: 'name source addresses in egress.sourceAddresses of the configuration',
+  t.deepEqual(problems, []);
+  t.is(decideWhole(policy, 'a.com:443').egressIPPool, 'partners');
+});
+
+test('a rule whose pool is not there matches nothing, and an error says so', t => {
+  const yaml = clusterPolicy('p', '', '{name: x, action: Allow, to: [{host: a.com}], egressIPPool: gone}');
+  const { policy, problems } = compileYaml(yaml);
+  t.like(problems[0], { severity: 'error', message: 'no EgressIPPool "gone"' });
+  t.is(summary(decideWhole(policy, 'a.com:443')), 'deny Default');
+});
+
+const poolSpec = (spec: object) =>
+  poolOf(
+    poolSchema.parse({
+      apiVersion: 'sallyport.dev/v1alpha1',
+      kind: 'EgressIPPool',
+      metadata: { name: 'a' },
+      spec,
+    }),
+  );
+
+test('a pool knows its size and its addresses', t => {
+  const pool = poolSpec({
+    addresses: ['192.0.2.8/30', '192.0.2.20-192.0.2.21', '2001:db8::ffff:fffe-2001:db8::1:0:1'],
   });
-  t.deepEqual(policy.counts, { policies: 1, rules: 1 });
-  t.is(summary(decideWhole(policy, 'a.com:443')), 'allow Admin ClusterEgressPolicy/p x');
+  t.is(pool.total, 10);
+  t.deepEqual(
+    [...addressesOf(pool, 7)].map(({ text }) => text),
+    ['192.0.2.8', '192.0.2.9', '192.0.2.10', '192.0.2.11', '192.0.2.20', '192.0.2.21', '2001:db8::ffff:fffe'],
+  );
+  t.is([...addressesOf(pool, 100)].length, 10);
+  for (const text of ['192.0.2.11', '192.0.2.20', '2001:db8::1:0:0'])
+    t.true(poolContains(pool, parseAddress(text)!), text);
+  for (const text of ['192.0.2.12', '192.0.2.19', '2001:db8::1:0:2', '::ffff:192.0.2.8'])
+    t.false(poolContains(pool, parseAddress(text)!), text);
+});
+
+const workload = (team: string) => ({
+  namespace: 'a',
+  pod: 'web',
+  serviceAccount: 'default',
+  owner: null,
+  labels: {},
+  namespaceLabels: { team },
+});
+
+test('who may name a pool', t => {
+  const selector = { namespaceSelector: { matchLabels: { team: 'pay' } }, policies: ['partners'] };
+  const pool = poolSpec({ addresses: ['192.0.2.8'], allowed: selector });
+  t.true(mayName(pool, 'EgressPolicy/a/p', workload('pay')));
+  t.false(mayName(pool, 'EgressPolicy/a/p', workload('web')));
+  t.false(mayName(pool, 'EgressPolicy/a/p', null));
+  t.true(mayName(pool, 'ClusterEgressPolicy/partners', null));
+  t.false(mayName(pool, 'ClusterEgressPolicy/other', workload('pay')));
+  t.false(
+    mayName(pool, 'EgressPolicy/a/partners', workload('web')),
+    'names are those of cluster-wide policies',
+  );
+  t.true(mayName(poolSpec({ addresses: ['192.0.2.8'] }), 'EgressPolicy/a/p', null), 'absent allows all');
+});
+
+test('the pool of a connection: the named one, else the first by name that serves the namespace', t => {
+  const pay = poolSpec({
+    addresses: ['192.0.2.8'],
+    default: { namespaceSelector: { matchLabels: { team: 'pay' } } },
+  });
+  const all = poolSpec({ addresses: ['192.0.2.9'], default: { namespaceSelector: {} } });
+  const named = poolSpec({ addresses: ['192.0.2.10'] });
+  const pools = new Map([
+    ['a', pay],
+    ['b', all],
+    ['c', named],
+  ]);
+  const decision = compileYaml('').policy.defaultDecision;
+  t.is(poolFor(pools, decision, workload('pay')), pay);
+  t.is(poolFor(pools, decision, workload('web')), all);
+  t.is(poolFor(pools, decision, null), null, 'a client that is no workload has no namespace');
+  t.is(poolFor(pools, { ...decision, egressIPPool: 'c' }, workload('pay')), named);
 });

@@ -96,8 +96,8 @@ test('what is refused, each with its place', t => {
     [rule({ http: { paths: ['/v1*'] } }), /^spec\.rules\.0\.http\.paths\.0: not a path pattern; /],
     [rule({ http: { paths: ['/a/../b'] } }), /^spec\.rules\.0\.http\.paths\.0: not a path pattern; /],
     [
-      rule({ egressIPPool: 'a' }),
-      /^spec\.rules\.0\.egressIPPool: egressIPPool is not supported by this version; remove it$/,
+      rule({ action: 'Deny', egressIPPool: 'a' }),
+      /^spec\.rules\.0\.egressIPPool: egressIPPool says where connections leave from/,
     ],
     [rule({ limits: {} }), /^spec\.rules\.0\.limits: limits is not supported by this version; remove it$/],
     [
