@@ -3,6 +3,7 @@
 
 import { suggest } from '../../config/suggest.ts';
 import { gatewayIdentity } from '../record/record.ts';
+import { bypass } from './bypass.ts';
 import { check } from './check.ts';
 import { type Command, type CommandParts, type ExitCode, Misuse } from './command.ts';
 import { explain } from './explain.ts';
@@ -23,6 +24,7 @@ const commands: readonly Command[] = [
   test,
   importCommand,
   lockdownCommand,
+  bypass,
   logs,
 ];
 
