@@ -168,6 +168,14 @@ const values = z.strictObject({
     failurePolicy: z.enum(['Fail', 'Ignore']),
     apiVersion: z.enum(['', 'v1', 'v1beta1']),
   }),
+  bypassProbe: z.strictObject({
+    enabled,
+    namespaces: z.array(labelName),
+    targets: z.array(z.string().min(1)),
+    dns: z.array(z.string().min(1)),
+    timeout: z.string().regex(/^[0-9]{1,5}(ms|s)$/),
+    podLabels: texts,
+  }),
   // Helm's own, which every chart is given.
   global: z.looseObject({}).optional(),
 });
