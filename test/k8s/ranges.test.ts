@@ -154,7 +154,7 @@ test('merged blocks hold the same addresses, do not overlap, and cannot be fewer
       });
       return isFewest && texts.size === merged.length;
     }),
-    { numRuns: 2_000 },
+    { numRuns: 2_000, endOnFailure: true },
   );
   fc.assert(
     fc.property(fc.array(block, { maxLength: 40 }), fc.nat(), (blocks, seed) => {
@@ -238,7 +238,7 @@ test('NO_PROXY: never a public address that was not told, never more than 100 bl
         privates.every(each => inside(each, found))
       );
     }),
-    { numRuns: 100 },
+    { numRuns: 100, endOnFailure: true },
   );
   t.pass();
 });
