@@ -10,7 +10,7 @@ FROM ${BUILDER} AS builder
 ARG DEBIAN=newest
 COPY k8s/image/use-snapshot.sh /tmp/
 RUN if [ "$DEBIAN" = snapshot ]; then sh /tmp/use-snapshot.sh; fi \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       binutils ca-certificates libatomic1 libgcc-s1 libstdc++6 npm
 

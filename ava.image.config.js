@@ -2,7 +2,7 @@
 
 export default {
   extensions: ['ts'],
-  files: ['test/image/**/*.test.ts'],
+  files: ['test/image/image-test.ts'],
   environmentVariables: { NODE_NO_WARNINGS: '1' },
   timeout: '120s',
   concurrency: 1,

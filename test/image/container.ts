@@ -49,6 +49,10 @@ export interface ContainerOptions {
   args?: string[];
   /** In place of the image's own entry point. */
   entrypoint?: string;
+  /** In place of the image's own user. */
+  user?: string;
+  /** In place of the image's own working folder. */
+  folder?: string;
   /** A folder of this machine, read-only at a place in the container. */
   mount?: { from: string; to: string };
   /** Keeps standard input open. */
@@ -56,13 +60,15 @@ export interface ContainerOptions {
 }
 
 function commandLine(
-  { args = [], entrypoint, mount, interactive }: ContainerOptions,
+  { args = [], entrypoint, user, folder, mount, interactive }: ContainerOptions,
   more: string[],
 ): string[] {
   return [
     'run',
     ...restricted,
     ...(entrypoint === undefined ? [] : [`--entrypoint=${entrypoint}`]),
+    ...(user === undefined ? [] : [`--user=${user}`]),
+    ...(folder === undefined ? [] : [`--workdir=${folder}`]),
     ...(mount === undefined ? [] : [`--volume=${mount.from}:${mount.to}:ro`]),
     ...(interactive ? ['--interactive'] : []),
     ...more,

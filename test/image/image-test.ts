@@ -3,6 +3,8 @@
 
 import { execFile } from 'node:child_process';
 import { globSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
@@ -101,6 +103,9 @@ test('it is the command, and tells the version that package.json and the label t
   const { code, stdout } = await runContainer({ args: ['--version'] });
   t.is(stdout, `sallyport ${manifest.version}\n`);
   t.is(code, 0);
+  // By name, as the chart calls it; and as any user, as some clusters want it.
+  t.is((await runContainer({ entrypoint: 'sallyport', args: ['--version'] })).stdout, stdout);
+  t.is((await runContainer({ user: '1000650000:0', args: ['--version'] })).stdout, stdout);
   const { stdout: inspected } = await podman('image', 'inspect', image);
   const [{ Config: config, Labels: labels }] = JSON.parse(inspected);
   t.is(labels['org.opencontainers.image.version'], manifest.version);
@@ -123,15 +128,17 @@ test('check says yes, no, and what is missing, by its exit code', async t => {
   t.regex(bare.stderr, /\/etc\/sallyport\/gateway\.yaml/);
 });
 
-test('every module that ships can be loaded: no package it needs was left out', async t => {
+test('every module that ships can be loaded, and every package: nothing they need was left out', async t => {
   const script = `
-    import { globSync } from 'node:fs';
+    import { globSync, readFileSync } from 'node:fs';
     const starts = /\\/(main|load-aside-worker)\\.ts$/;
     const files = globSync('/opt/sallyport/{config,gateway,k8s}/**/*.ts').filter(file => !starts.test(file));
-    for (const file of files) await import(file);
+    const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+    for (const each of [...files, ...Object.keys(dependencies)]) await import(each);
     console.log(files.length);`;
   const { code, stdout, stderr } = await runContainer({
     entrypoint: '/usr/bin/node',
+    folder: '/opt/sallyport',
     args: ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', script],
   });
   t.is(stderr, '');
@@ -339,6 +346,24 @@ test('the bill of materials names every package, as npm and Debian know them', a
     ),
   );
   t.is(bill.components.find(({ name }) => name === 'node')?.version, process.versions.node);
+});
+
+const sources = (...uris: string[]) => `Types: deb\n${uris.join('\n')}\nSuites: bookworm\nComponents: main\n`;
+
+test('Debian’s packages can be those of the snapshot that the builder’s image names', async t => {
+  const apt = await mkdtemp(path.join(tmpdir(), 'sallyport-apt-'));
+  t.teardown(() => rm(apt, { recursive: true }));
+  for (const name of ['sources.list.d', 'apt.conf.d']) await mkdir(path.join(apt, name));
+  const file = path.join(apt, 'sources.list.d/debian.sources');
+  const pin = () => run('sh', [path.join(root, 'k8s/image/use-snapshot.sh'), apt]);
+  const then = 'http://snapshot.example.org/archive/debian/20260101T000000Z';
+  const now = 'URIs: http://debian.example.org/debian';
+  await writeFile(file, `${sources(`# ${then}`, now)}\n${sources(`# ${then}`, now)}`);
+  await pin();
+  t.is(readFileSync(file, 'utf8'), `${sources(`URIs: ${then}`)}\n${sources(`URIs: ${then}`)}`);
+  t.is(readFileSync(path.join(apt, 'apt.conf.d/snapshot'), 'utf8'), 'Acquire::Check-Valid-Until "false";\n');
+  await writeFile(file, sources(now));
+  await t.throwsAsync(pin(), { message: /names no snapshot/ });
 });
 
 interface Start {
