@@ -1,55 +1,48 @@
-// What has taken force where: which generations this replica has applied, which resourceVersions it may therefore
-// acknowledge, and how many replicas have acknowledged an object. Pure bookkeeping: it asks nobody and has no clock.
+// What has taken force where: which generations this replica has applied, and whether a replica has acknowledged an
+// object as it is now. Pure bookkeeping: it asks nobody and has no clock.
 
 import type { PolicyObject } from './objects.ts';
 import { compareVersions, isVersion } from './resource-version.ts';
 
-type Versions = Readonly<Record<string, string>>;
-
 /** Of this replica: the generation of each object that is in force here. */
 export class AppliedGenerations {
-  #byUid: ReadonlyMap<string, number> = new Map();
-  #versions: Versions = {};
+  readonly #byUid = new Map<string, number>();
+  #revision = 0;
 
-  /** A policy is in force that was made of these objects, and holds everything up to these versions, by resource. */
-  applied(versions: Versions, objects: readonly PolicyObject[]): void {
-    this.#versions = versions;
-    this.#byUid = new Map(objects.map(({ uid, generation }) => [uid, generation]));
+  /** Grows whenever something took force that was not before: what other replicas wait to hear of. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /**
+   * A policy is in force that holds everything up to these versions, by resource. `objects` may be newer: of one past
+   * its resource's version it is not known whether it is in force as it is now.
+   */
+  applied(versions: Readonly<Record<string, string>>, objects: readonly PolicyObject[]): void {
+    let news = this.#revision === 0;
+    for (const { uid, resource, resourceVersion, generation } of objects) {
+      if (!isAtMost(resourceVersion, versions[resource])) continue;
+      news ||= this.#byUid.get(uid) !== generation;
+      this.#byUid.set(uid, generation);
+    }
+    if (news) this.#revision += 1;
+    forgetAllBut(objects, this.#byUid);
   }
 
   /** Whether the object is in force here as it is now. */
   has({ uid, generation }: PolicyObject): boolean {
     return this.#byUid.get(uid) === generation;
   }
-
-  /**
-   * The versions that this replica has applied. Where every object of a resource is in force as it is now, that is
-   * the newest of them: what changed since can only have been a status or a label, which no policy is made of.
-   * Without this, the leader's own status writes would leave all replicas behind for ever.
-   */
-  acknowledged(objects: readonly PolicyObject[]): Versions {
-    const behind = new Set<string>();
-    const newest = new Map<string, string>();
-    for (const object of objects) {
-      if (!this.has(object)) behind.add(object.resource);
-      else if (!isAtMost(object.resourceVersion, newest.get(object.resource)))
-        newest.set(object.resource, object.resourceVersion);
-    }
-    const advanced = Object.entries(this.#versions).map(([resource, version]) => {
-      const later = behind.has(resource) ? undefined : newest.get(resource);
-      return [resource, isAtMost(version, later) ? later! : version];
-    });
-    return Object.fromEntries(advanced);
-  }
-}
-
-/** Those that are surely part of a policy that holds everything up to these versions; others may have changed since. */
-export function upTo(versions: Versions, objects: readonly PolicyObject[]): readonly PolicyObject[] {
-  return objects.filter(({ resource, resourceVersion }) => isAtMost(resourceVersion, versions[resource]));
 }
 
 function isAtMost(version: string, bound: string | undefined): boolean {
   return isVersion(version) && isVersion(bound) && compareVersions(version, bound) <= 0;
+}
+
+function forgetAllBut(objects: readonly PolicyObject[], byUid: Map<string, unknown>): void {
+  if (byUid.size <= objects.length) return;
+  const living = new Set(objects.map(({ uid }) => uid));
+  for (const uid of byUid.keys()) if (!living.has(uid)) byUid.delete(uid);
 }
 
 interface Sight {
@@ -66,9 +59,7 @@ export class FirstSights {
   /** Call with every object whenever they changed. */
   saw(objects: readonly PolicyObject[], wasProgrammed: (object: PolicyObject) => boolean): void {
     for (const object of objects) this.#sawOne(object, wasProgrammed);
-    if (this.#byUid.size <= objects.length) return;
-    const living = new Set(objects.map(({ uid }) => uid));
-    for (const uid of this.#byUid.keys()) if (!living.has(uid)) this.#byUid.delete(uid);
+    forgetAllBut(objects, this.#byUid);
   }
 
   #sawOne(object: PolicyObject, wasProgrammed: (object: PolicyObject) => boolean): void {

@@ -19,8 +19,8 @@ const none: ReadonlyMap<string, number> = new Map();
 export class HitTotals {
   /** By `started`. */
   readonly #runs = new Map<string, Run>();
-  /** Added since this leader began, by label. */
-  readonly #added = new Map<string, number>();
+  /** Added since this leader began, by label, and when it last grew. */
+  readonly #added = new Map<string, { readonly count: number; readonly last: Date }>();
   /** By uid: the number in the status when first seen, and what had been added by then. */
   readonly #bases = new Map<string, { readonly hits: number; readonly added: number }>();
 
@@ -36,10 +36,10 @@ export class HitTotals {
   }
 
   /** A replica's newer counts. A run not seen before began after this leader, so all it counted is new. */
-  observe({ started, hits }: ReplicaReport): void {
+  observe({ started, hits }: ReplicaReport, now: Date): void {
     const before = this.#runs.get(started);
     if (before?.hits === hits) return;
-    for (const [label, count] of hits) this.#add(label, increase(countIn(before, label), count));
+    for (const [label, count] of hits) this.#add(label, increase(countIn(before, label), count), now);
     const older = [...(before?.older ?? none), ...(before?.hits ?? none)].filter(
       ([label]) => !hits.has(label),
     );
@@ -50,10 +50,15 @@ export class HitTotals {
 
   /** The total of a policy: the number its status had, and what was added since. */
   totalOf(uid: string, label: string, hitsInStatus: number): number {
-    const added = this.#added.get(label) ?? 0;
+    const added = this.#added.get(label)?.count ?? 0;
     const base = this.#bases.get(uid) ?? { hits: hitsInStatus, added };
     this.#bases.set(uid, base);
     return Math.min(Number.MAX_SAFE_INTEGER, base.hits + added - base.added);
+  }
+
+  /** When a report last brought hits of this policy, to half a minute or so; null where none did since the begin. */
+  lastOf(label: string): Date | null {
+    return this.#added.get(label)?.last ?? null;
   }
 
   /** Forgets policies that are gone, so that the names of all that ever were do not pile up. */
@@ -65,8 +70,8 @@ export class HitTotals {
         this.#runs.set(started, { hits, older: new Map([...older].filter(([label]) => labels.has(label))) });
   }
 
-  #add(label: string, count: number): void {
-    if (count > 0) this.#added.set(label, (this.#added.get(label) ?? 0) + count);
+  #add(label: string, more: number, last: Date): void {
+    if (more > 0) this.#added.set(label, { count: (this.#added.get(label)?.count ?? 0) + more, last });
   }
 }
 

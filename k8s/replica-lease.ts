@@ -26,6 +26,9 @@ const times = {
 /** What a replica says of itself at this moment. */
 export interface OwnState {
   readonly ready: boolean;
+  /** Grows when something took force; what else changes can wait for the next renewal. */
+  readonly revision: number;
+  /** The resourceVersion up to which everything is in force, by resource. */
   readonly applied: Readonly<Record<string, string>>;
   /** Digest. */
   readonly problems: string;
@@ -234,7 +237,10 @@ export class ReplicaLease {
   }
 }
 
-/** What is written at once when it changes; hits are not. */
-function textOf({ ready, applied, problems }: OwnState): string {
-  return `${ready} ${problems} ${writeApplied(applied)}`;
+/**
+ * What is written at once when it changes. Versions alone are not: each status that the leader writes is one, and all
+ * replicas would answer it.
+ */
+function textOf({ ready, revision, problems }: OwnState): string {
+  return `${ready} ${revision} ${problems}`;
 }

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ClusterCounters, GatewayFacts, KubernetesConfig } from '../config/cluster.ts';
 import type { Problem } from '../config/policy/compile.ts';
-import { AppliedGenerations, FirstSights, upTo } from './acknowledged.ts';
+import { AppliedGenerations, FirstSights } from './acknowledged.ts';
 import type { Api } from './api.ts';
 import { Events, type Notice } from './events.ts';
 import { HitTotals } from './hit-totals.ts';
@@ -41,17 +41,11 @@ export interface ReportingParts {
 
 export interface Reporting {
   /**
-   * A policy took force here.
-   * @param versions what it holds everything up to: a resourceVersion for each resource
-   * @param problems what was found wrong with its objects
-   * @param objects those of our own kinds that it was made of; without them, those of now that are not newer than
-   *   `versions`, and one that got a label or a status meanwhile counts only with the next policy
+   * A policy is in force here that holds everything up to these resourceVersions, by resource; and what was found
+   * wrong with its objects. Called again when the same policy turns out to hold later versions, too: a status written,
+   * a label.
    */
-  applied(
-    versions: Readonly<Record<string, string>>,
-    problems: readonly Problem[],
-    objects?: readonly PolicyObject[],
-  ): void;
+  applied(versions: Readonly<Record<string, string>>, problems: readonly Problem[]): void;
   /** What `objects()` gives has changed, statuses included. */
   objectsChanged(): void;
   /** Whether this replica leads at this moment. */
@@ -108,8 +102,7 @@ class RunningReporting implements Reporting {
   readonly #appliedHere = new AppliedGenerations();
   readonly #hits = new HitTotals();
   #sights = new FirstSights();
-  /** Null: to be worked out again. */
-  #acknowledged: Readonly<Record<string, string>> | null = null;
+  #versions: Readonly<Record<string, string>> = {};
   #digest = '';
   /** By label. */
   #problems: ReadonlyMap<string, readonly Problem[]> = new Map();
@@ -179,21 +172,16 @@ class RunningReporting implements Reporting {
     this.#running = this.#run();
   }
 
-  applied(
-    versions: Readonly<Record<string, string>>,
-    problems: readonly Problem[],
-    objects = upTo(versions, this.#parts.objects()),
-  ): void {
+  applied(versions: Readonly<Record<string, string>>, problems: readonly Problem[]): void {
     this.#problems = Map.groupBy(problems, ({ file }) => file.replace(/^cluster:/, ''));
     this.#digest = problemsDigest(problems);
-    this.#appliedHere.applied(versions, objects);
-    this.objectsChanged();
+    this.#versions = versions;
+    this.#appliedHere.applied(versions, this.#parts.objects());
+    this.#lease.changed();
+    this.#bell.ring();
   }
 
-  /** Called for each event of a watch, so what it means is worked out later, once for many. */
   objectsChanged(): void {
-    this.#acknowledged = null;
-    this.#lease.changed();
     this.#bell.ring();
   }
 
@@ -235,15 +223,11 @@ class RunningReporting implements Reporting {
     const { facts } = this.#parts;
     return {
       ready: facts.ready(),
-      applied: this.#acknowledgedNow(),
+      revision: this.#appliedHere.revision,
+      applied: this.#versions,
       problems: this.#digest,
       hits: facts.hits(),
     };
-  }
-
-  #acknowledgedNow(): Readonly<Record<string, string>> {
-    this.#acknowledged ??= this.#appliedHere.acknowledged(this.#parts.objects());
-    return this.#acknowledged;
   }
 
   #leadershipChanged(): void {
@@ -294,13 +278,13 @@ class RunningReporting implements Reporting {
 
   #count(reports: readonly ReplicaReport[]): void {
     if (!this.#begun) this.#hits.begin(reports);
-    else for (const report of reports) this.#hits.observe(report);
+    else for (const report of reports) this.#hits.observe(report, this.#clock.now());
     this.#begun = true;
   }
 
   /** Before the leader itself has this generation in force, it does not know what is wrong with it. */
   #judge(object: PolicyObject, ready: readonly ReplicaReport[]): void {
-    if (object.kind !== 'EgressIPPool' && !this.#appliedHere.has(object)) return;
+    if (!this.#appliedHere.has(object)) return;
     const label = labelOf(object);
     const acknowledged = ready.filter(({ applied }) => this.#sights.isAcknowledged(object, applied)).length;
     const status = desiredStatus({
@@ -308,6 +292,7 @@ class RunningReporting implements Reporting {
       problems: this.#problems.get(label) ?? [],
       replicas: { ready: ready.length, acknowledged },
       hits: this.#hits.totalOf(object.uid, label, hitsIn(object)),
+      lastHit: this.#hits.lastOf(label),
       now: this.#clock.now(),
     });
     this.#writer.want({ object, status, onWritten: () => this.#tellOfAcceptance(object, status) });
@@ -335,7 +320,7 @@ class RunningReporting implements Reporting {
 
   /** All replicas compute the same; one that differs runs another version, or has another last good one. */
   #compareDigests(reports: readonly ReplicaReport[]): void {
-    const own = writeApplied(this.#acknowledgedNow());
+    const own = writeApplied(this.#versions);
     for (const { started, problems, applied } of reports) {
       const key = `${started} ${problems} ${this.#digest}`;
       const isSameState = writeApplied(Object.fromEntries(applied)) === own;

@@ -243,7 +243,7 @@ export class StatusWriter {
 
 /** For comparing: without times, which differ whenever somebody else wrote between. */
 function textOf(status: Status): string {
-  return JSON.stringify(status, (key, value) => (key === 'lastTransitionTime' ? undefined : value));
+  return JSON.stringify(status, (key, value) => (key.endsWith('Time') ? undefined : value));
 }
 
 function isNewer(one: string, other: string): boolean {

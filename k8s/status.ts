@@ -28,6 +28,8 @@ export interface Status {
   readonly rules?: number;
   /** Sessions decided so far; policies only. */
   readonly hits?: number;
+  /** When the last of them was reported; absent where that is not known. */
+  readonly lastHitTime?: string;
 }
 
 export interface StatusInput {
@@ -38,6 +40,8 @@ export interface StatusInput {
   /** Replicas that take clients, and how many of those have this generation in force. */
   readonly replicas: { readonly ready: number; readonly acknowledged: number };
   readonly hits: number;
+  /** Null where it is not known: what the status says stays. */
+  readonly lastHit: Date | null;
   readonly now: Date;
 }
 
@@ -53,7 +57,7 @@ const limits = {
 type Judgement = Pick<Condition, 'status' | 'reason' | 'message'>;
 
 export function desiredStatus(input: StatusInput): Status {
-  const { object, hits, now } = input;
+  const { object, now } = input;
   const before = conditionsOf(object.status);
   const judgements = { Accepted: acceptance(input), Programmed: programming(input) };
   const ours = Object.entries(judgements).map(([type, judgement]) => {
@@ -61,12 +65,19 @@ export function desiredStatus(input: StatusInput): Status {
     return condition(type, judgement, object.generation, known, now);
   });
   const foreign = before.filter(({ type }) => !(String(type) in judgements));
-  const decides = object.kind === 'EgressPolicy' || object.kind === 'ClusterEgressPolicy';
   return {
     observedGeneration: object.generation,
     conditions: [...ours, ...foreign.slice(0, limits.foreignConditions)],
-    ...(decides ? { rules: listOf(fieldsOf(object.body.spec).rules).length, hits } : {}),
+    ...usageOf(input),
   };
+}
+
+/** Sets and pools decide nothing. */
+function usageOf({ object, hits, lastHit }: StatusInput): Pick<Status, 'rules' | 'hits' | 'lastHitTime'> {
+  if (object.kind !== 'EgressPolicy' && object.kind !== 'ClusterEgressPolicy') return {};
+  const rules = listOf(fieldsOf(object.body.spec).rules).length;
+  const known = lastHit ? secondTime(lastHit) : object.status?.lastHitTime;
+  return { rules, hits, ...(typeof known === 'string' ? { lastHitTime: known } : {}) };
 }
 
 function condition(
@@ -81,14 +92,7 @@ function condition(
   return { type, ...judgement, lastTransitionTime, observedGeneration };
 }
 
-const notSupported: Judgement = {
-  status: 'False',
-  reason: 'NotSupported',
-  message: 'this version keeps pools but does not choose source addresses by them',
-};
-
-function acceptance({ object, problems }: StatusInput): Judgement {
-  if (object.kind === 'EgressIPPool') return notSupported;
+function acceptance({ problems }: StatusInput): Judgement {
   const errors = problems.filter(isError);
   if (errors.length > 0) return { status: 'False', reason: 'Invalid', message: textOf(errors) };
   if (problems.length > 0)
@@ -96,8 +100,7 @@ function acceptance({ object, problems }: StatusInput): Judgement {
   return { status: 'True', reason: 'Accepted', message: 'valid' };
 }
 
-function programming({ object, problems, replicas }: StatusInput): Judgement {
-  if (object.kind === 'EgressIPPool') return notSupported;
+function programming({ problems, replicas }: StatusInput): Judgement {
   if (problems.some(isError)) return { status: 'False', reason: 'Invalid', message: insteadOf(problems) };
   const { ready, acknowledged } = replicas;
   if (ready === 0)
@@ -147,7 +150,7 @@ export function conditionIn(
 
 /**
  * Whether the status is to be written: `urgent` where people wait for it, `progress` where replicas follow one by one,
- * `gentle` where only counts have changed. `lastTransitionTime` is no news by itself.
+ * `gentle` where only counts have changed. `lastTransitionTime` and `lastHitTime` are no news by themselves.
  */
 export function newsIn(
   actual: Readonly<Record<string, unknown>> | null,

@@ -13,6 +13,8 @@ const report = (started: string, hits: Record<string, number>): ReplicaReport =>
   hits: new Map(Object.entries(hits)),
 });
 
+const now = new Date(Date.UTC(2026, 0, 2));
+const observe = (totals: HitTotals, given: ReplicaReport) => totals.observe(given, now);
 const label = 'EgressPolicy/team/web';
 const total = (totals: HitTotals, inStatus = 0) => totals.totalOf('uid', label, inStatus);
 
@@ -20,7 +22,7 @@ test('a leader adds what came since it began to what stands in the status', t =>
   const totals = new HitTotals();
   totals.begin([report('a', { [label]: 40 })]);
   t.is(total(totals, 100), 100);
-  totals.observe(report('a', { [label]: 45 }));
+  observe(totals, report('a', { [label]: 45 }));
   t.is(total(totals, 100), 105);
   t.is(total(totals, 105), 105, 'its own number in the status is not added again');
 });
@@ -29,9 +31,9 @@ test('a replica that restarted begins at zero, and loses nothing', t => {
   const totals = new HitTotals();
   totals.begin([report('a', { [label]: 40 })]);
   t.is(total(totals), 0);
-  totals.observe(report('a', { [label]: 50 }));
-  totals.observe(report('a, restarted', { [label]: 3 }));
-  totals.observe(report('a, restarted', { [label]: 4 }));
+  observe(totals, report('a', { [label]: 50 }));
+  observe(totals, report('a, restarted', { [label]: 3 }));
+  observe(totals, report('a, restarted', { [label]: 4 }));
   t.is(total(totals), 14);
 });
 
@@ -40,9 +42,9 @@ test('the same report twice counts once', t => {
   totals.begin([]);
   t.is(total(totals), 0);
   const once = report('a', { [label]: 5 });
-  totals.observe(once);
-  totals.observe(once);
-  totals.observe(report('a', { [label]: 5 }));
+  observe(totals, once);
+  observe(totals, once);
+  observe(totals, report('a', { [label]: 5 }));
   t.is(total(totals), 5);
 });
 
@@ -50,7 +52,7 @@ test('a count that fell began again: a policy of the same name came later', t =>
   const totals = new HitTotals();
   totals.begin([report('a', { [label]: 40 })]);
   t.is(total(totals), 0);
-  totals.observe(report('a', { [label]: 2 }));
+  observe(totals, report('a', { [label]: 2 }));
   t.is(total(totals), 2);
 });
 
@@ -58,8 +60,8 @@ test('a label that had no room for a while goes on where it was', t => {
   const totals = new HitTotals();
   totals.begin([report('a', { [label]: 40 })]);
   t.is(total(totals), 0);
-  totals.observe(report('a', { other: 1 }));
-  totals.observe(report('a', { [label]: 41 }));
+  observe(totals, report('a', { other: 1 }));
+  observe(totals, report('a', { [label]: 41 }));
   t.is(total(totals), 1);
 });
 
@@ -67,17 +69,27 @@ test('a policy made anew under an old name starts at its own status', t => {
   const totals = new HitTotals();
   totals.begin([]);
   t.is(total(totals), 0);
-  totals.observe(report('a', { [label]: 5 }));
+  observe(totals, report('a', { [label]: 5 }));
   t.is(total(totals), 5);
   totals.keep(new Set(), new Set());
   t.is(totals.totalOf('uid of the new one', label, 0), 0);
+});
+
+test('the last hit is when a report last brought one', t => {
+  const totals = new HitTotals();
+  totals.begin([report('a', { [label]: 40 })]);
+  t.is(totals.lastOf(label), null);
+  observe(totals, report('a', { [label]: 40 }));
+  t.is(totals.lastOf(label), null);
+  observe(totals, report('a', { [label]: 41 }));
+  t.is(totals.lastOf(label), now);
 });
 
 test('totals stay within what a number holds', t => {
   const totals = new HitTotals();
   totals.begin([]);
   t.is(total(totals, Number.MAX_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
-  totals.observe(report('a', { [label]: 5 }));
+  observe(totals, report('a', { [label]: 5 }));
   t.is(total(totals, Number.MAX_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
 });
 
@@ -104,7 +116,7 @@ test('the total is the sum of what each run reported last', t => {
         }
         counts[replica]! += hits;
         expected += hits;
-        totals.observe(report(`${replica} ${runs[replica]}`, { [label]: counts[replica]! }));
+        observe(totals, report(`${replica} ${runs[replica]}`, { [label]: counts[replica]! }));
         if (keep) totals.keep(new Set(['uid']), new Set([label]));
         t.is(total(totals), expected);
       }

@@ -18,6 +18,7 @@ function stage() {
   const replica = (name: string, started = `${name}-1`) => {
     const state: { -readonly [key in keyof OwnState]: OwnState[key] } = {
       ready: true,
+      revision: 1,
       applied: { egresspolicies: '10' },
       problems: 'digest',
       hits: new Map([['EgressPolicy/team/web', 3]]),
@@ -91,12 +92,28 @@ test('what it applies is written soon, and at most five times a second', async t
   server.calls.length = 0;
   for (let version = 11; version <= 110; version++) {
     state.applied = { egresspolicies: String(version) };
+    state.revision = version;
     lease.changed();
     await clock.advance(10);
   }
   t.true(server.calls.length <= 6, `${server.calls.length} writes in a second`);
   await clock.advance(200);
   t.is(annotations('one')['sallyport.dev/applied'], '{"egresspolicies":"110"}');
+});
+
+test('a later version of the same waits for the next renewal', async t => {
+  const { server, clock, replica, annotations } = stage();
+  const { state, lease } = replica('one');
+  await clock.advance(0);
+  server.calls.length = 0;
+  for (let version = 11; version <= 50; version++) {
+    state.applied = { egresspolicies: String(version) };
+    lease.changed();
+    await clock.advance(100);
+  }
+  t.is(server.calls.length, 0);
+  await clock.advance(8_000);
+  t.is(annotations('one')['sallyport.dev/applied'], '{"egresspolicies":"50"}');
 });
 
 test('readiness that changes is seen without being told', async t => {
@@ -186,6 +203,7 @@ test('the leader knows the replicas from the list, and hears of changes by watch
   t.deepEqual(live(), ['one', 'two']);
   const before = changes();
   state.applied = { egresspolicies: '12' };
+  state.revision = 2;
   lease.changed();
   await clock.advance(300);
   t.true(changes() > before);

@@ -30,6 +30,7 @@ const desired = (given: Partial<StatusInput> = {}) =>
     problems: [],
     replicas: { ready: 3, acknowledged: 3 },
     hits: 7,
+    lastHit: null,
     now,
     ...given,
   });
@@ -129,20 +130,19 @@ test('what is cut is cut between characters', t => {
   }
 });
 
-test('sets have no rules and no hits; pools are not supported yet', t => {
+test('the last hit stays in the status until a later one is known', t => {
+  t.false('lastHitTime' in desired());
+  const first = desired({ lastHit: now });
+  t.is(first.lastHitTime, '2026-01-02T03:04:05Z');
+  t.is(desired({ object: policyObject({ status: { ...first } }) }).lastHitTime, '2026-01-02T03:04:05Z');
+});
+
+test('sets have no rules and no hits', t => {
   const set = desired({
     object: policyObject({ kind: 'EgressDestinationSet', resource: 'egressdestinationsets' }),
   });
   t.deepEqual(Object.keys(set), ['observedGeneration', 'conditions']);
   t.like(condition(set, 'Programmed'), { status: 'True' });
-  const pool = desired({ object: policyObject({ kind: 'EgressIPPool', resource: 'egressippools' }) });
-  const notSupported = {
-    status: 'False',
-    reason: 'NotSupported',
-    message: 'this version keeps pools but does not choose source addresses by them',
-  };
-  t.like(condition(pool, 'Accepted'), notSupported);
-  t.like(condition(pool, 'Programmed'), notSupported);
 });
 
 test('the time of a transition stays while the status does, whatever else changes', t => {
@@ -213,8 +213,7 @@ test('Programmed is never true for what was refused, has no replica, or is not a
       const may =
         given.problems.every(({ severity }) => severity === 'warning') &&
         given.ready > 0 &&
-        given.acknowledged >= given.ready &&
-        given.kind !== 'EgressIPPool';
+        given.acknowledged >= given.ready;
       t.is(status === 'True', may);
     }),
   );
