@@ -20,7 +20,7 @@ interface Pods {
 }
 
 /** A block in canonical text (`10.0.0.0/8`), and a port by TCP; null for every port and protocol. */
-export interface DirectWay {
+interface DirectWay {
   readonly cidr: string;
   readonly port: number | null;
 }

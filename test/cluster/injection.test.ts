@@ -1,6 +1,7 @@
 // Injection of the proxy variables, as the chart renders it, by a real API server: which pods get which variables, what
 // is left alone, and what happens where the values are missing.
 
+import path from 'node:path';
 import test from 'ava';
 import type { ApiResponse, KubernetesObject } from '../support/cluster/api-client.ts';
 import { startCluster, type TestCluster } from '../support/cluster/cluster.ts';
@@ -289,11 +290,13 @@ test('with failurePolicy Ignore it starts without them', async t => {
   t.deepEqual(variablesOf(await madePod(given)), {});
 });
 
+// With the beta of the API, too: older clusters have no other.
 test('a chart and a gateway are all it takes: the gateway keeps NO_PROXY', async t => {
-  const other = life.own(await startCluster());
+  const beta = '--runtime-config=admissionregistration.k8s.io/v1beta1=true';
+  const other = life.own(await startCluster({ apiServerArguments: [beta] }));
   await other.createNamespace('team', { 'sallyport.dev/inject': 'enabled' });
   await other.createNode({ name: 'node-1', podCIDRs: ['127.20.0.0/16'], addresses: ['127.30.0.1'] });
-  const set = ['injection.enabled=true', 'injection.apiVersion=v1'];
+  const set = ['injection.enabled=true', 'injection.apiVersion=v1beta1'];
   await install(other, set);
   const policies = (await renderChart(other, set)).filter(({ kind }) => kind.startsWith('MutatingAdmission'));
   await other.apply(policies);
@@ -303,4 +306,31 @@ test('a chart and a gateway are all it takes: the gateway keeps NO_PROXY', async
   const { NO_PROXY } = variablesOf((await createPod({}, other)).body);
   for (const entry of ['localhost', '.svc', '127.20.0.0/16', '10.96.0.0/16'])
     t.true(NO_PROXY!.split(',').includes(entry), `${entry} in ${NO_PROXY}`);
+});
+
+const chart = path.resolve(import.meta.dirname, '../../k8s/chart');
+const helm = (verb: string[], ...set: string[]) =>
+  cluster.helm([
+    ...verb,
+    'other',
+    chart,
+    '--namespace=other',
+    ...['injection.enabled=true', ...set].flatMap(each => ['--set', each]),
+  ]);
+
+test('helm takes the version that the cluster serves, and asks for it where there is none to ask', async t => {
+  const dryRun = ['install', '--dry-run=server', '--create-namespace'];
+  const served = await helm(dryRun, 'crds.install=false', 'rbac.create=false');
+  t.regex(served.stdout, /\napiVersion: admissionregistration\.k8s\.io\/v1\nkind: MutatingAdmissionPolicy\n/);
+  const older = await helm(['template', '--kube-version=1.33.0']);
+  t.regex(older.stderr, /the cluster serves no MutatingAdmissionPolicy.*--set injection\.apiVersion=v1/);
+});
+
+test('values that could not work are refused', async t => {
+  const refused = async (...set: string[]) =>
+    (await helm(['template'], 'injection.apiVersion=v1', ...set)).stderr;
+  t.regex(await refused('kubernetes.status=Off'), /injection needs kubernetes\.status Write/);
+  t.regex(await refused('listeners.proxy=null'), /no listener speaks http, so give injection\.httpProxy/);
+  t.regex(await refused('injection.httpProxy=http://user:secret@proxy:3128'), /injection\/httpProxy/);
+  t.regex(await refused('injection.noProxyExtra={a b}'), /injection\/noProxyExtra/);
 });
