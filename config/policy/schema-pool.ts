@@ -1,6 +1,5 @@
 // The schema of EgressIPPool: fixed source addresses, and which policies may choose them. Addresses become ranges here.
-// This version keeps pools and does not act on them; translate.ts says so of each. It knows no machine: whether a
-// gateway has an address is not its matter.
+// It knows no machine: whether a gateway has an address is not its matter.
 
 import { z } from 'zod';
 import {

@@ -102,6 +102,7 @@ export const right: Raw[] = [
   rule({ http: { methods: ['GET', 'M-SEARCH'] } }),
   rule({ http: { paths: ['/', '/*', '/v1', '/v1/*', '/a/b/*', '/%20/%C3%A9', "/a=c,d&e='(f)!$+:@[]~"] } }),
   rule({ action: 'Deny', http: { paths: ['/admin/*'] } }),
+  rule({ egressIPPool: 'partners' }),
   rule({ tls: {} }),
   rule({ tls: { sni: 'SameRule' } }),
   rule({ expiresAt: '2027-01-31T18:00:00Z' }),
