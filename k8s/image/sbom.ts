@@ -96,13 +96,18 @@ function nodeParts(): Component[] {
       purl: `pkg:generic/node@${node}`,
       cpe: `cpe:2.3:a:nodejs:node.js:${node}:*:*:*:*:*:*:*`,
     },
-    ...Object.entries(parts).map(
-      ([name, version]): Component => ({
-        type: 'library',
-        name: `node/${name}`,
-        version: version!,
-        purl: `pkg:generic/${name}@${encodeURIComponent(version!)}`,
-      }),
+    // What was left out of this build has no version.
+    ...Object.entries(parts).flatMap(([name, version]): Component[] =>
+      version
+        ? [
+            {
+              type: 'library',
+              name: `node/${name}`,
+              version,
+              purl: `pkg:generic/${name}@${encodeURIComponent(version)}`,
+            },
+          ]
+        : [],
     ),
   ];
 }

@@ -348,6 +348,42 @@ test('the bill of materials names every package, as npm and Debian know them', a
   t.is(bill.components.find(({ name }) => name === 'node')?.version, process.versions.node);
 });
 
+test('a package that package-lock.json has no hash of ends the build', async t => {
+  const application = await mkdtemp(path.join(tmpdir(), 'sallyport-sbom-'));
+  t.teardown(() => rm(application, { recursive: true }));
+  const write = async (name: string, value: unknown) => {
+    await mkdir(path.dirname(path.join(application, name)), { recursive: true });
+    await writeFile(path.join(application, name), typeof value === 'string' ? value : JSON.stringify(value));
+  };
+  const lock = (...integrity: string[]) =>
+    write('package-lock.json', { packages: { 'node_modules/some': { integrity: integrity[0] } } });
+  await write('package.json', { name: 'application', version: '1.0.0', license: 'MIT' });
+  await write('node_modules/some/package.json', { name: 'some', version: '2.0.0' });
+  await write('etc/os-release', 'ID=debian\nVERSION_ID="12"\n');
+  await write('debian', 'libc6 1:2.36+b1 amd64\n');
+  const bill = () =>
+    run(process.execPath, [
+      path.join(root, 'k8s/image/sbom.ts'),
+      application,
+      application,
+      path.join(application, 'debian'),
+    ]);
+  for (const integrity of [[], ['sha1-qUqP5cyxm6YcTAhz05Hph5gvu9M=']]) {
+    await lock(...integrity);
+    await t.throwsAsync(bill(), { message: /node_modules\/some: package-lock\.json has no sha512/ });
+  }
+  await lock(`sha512-${Buffer.alloc(64, 7).toString('base64')}`);
+  const { components } = JSON.parse((await bill()).stdout) as { components: Component[] };
+  t.like(
+    components.find(({ name }) => name === 'some'),
+    { hashes: [{ content: '07'.repeat(64) }] },
+  );
+  t.is(
+    components.find(({ name }) => name === 'libc6')?.purl,
+    'pkg:deb/debian/libc6@1%3A2.36%2Bb1?arch=amd64&distro=debian-12',
+  );
+});
+
 const sources = (...uris: string[]) => `Types: deb\n${uris.join('\n')}\nSuites: bookworm\nComponents: main\n`;
 
 test('Debian’s packages can be those of the snapshot that the builder’s image names', async t => {
