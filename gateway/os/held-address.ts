@@ -2,138 +2,132 @@
 // renewed, given back. It does not know why it is held nor for how long; who leases it does.
 // Threats: two hosts with one address (asked for before it is added, listened for while it is held); an address that
 // outlives its holder (the kernel removes it when the time given is over, whatever this process does by then); a
-// switch that drops the first announcement (they are repeated).
+// process that was stopped and goes on as if no time had passed (the time is looked at after every wait, and once more
+// after the address was added); a switch that drops the first announcement (they are repeated).
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IpAddress } from '../../config/policy/address.ts';
-import { LinkSocket } from './link-socket.ts';
-import { announcements, arpProbe, isConflict } from './neighbour-frames.ts';
-import {
-  addAddress,
-  interfaceAddresses,
-  interfaceNamed,
-  type NetworkInterface,
-  removeAddress,
-} from './rtnetlink.ts';
+import type { Neighbours } from './neighbours.ts';
+import { addAddress, interfaceAddresses, interfaceNamed, removeAddress } from './rtnetlink.ts';
 
-/** `duplicate`: somebody else has it. `no-link`: the interface is missing, down or without carrier. */
-export type TakeOutcome = 'held' | 'duplicate' | 'no-link';
-
-/** IPv4: probes, and the time in which somebody may answer. RFC 5227 section 1.1 has 3 over some seconds. */
+/** Questions to the neighbours, and the time in which they may answer. RFC 5227 section 1.1 has 3 over some seconds. */
 const probes = 3;
 const probeIntervalMs = 100;
-/** IPv6: how often the kernel's own detection (RFC 4862 section 5.4) is looked at, and for how long. */
-const detectionPollMs = 50;
-const detectionLimitMs = 3_000;
 /** When announcements go out, counted from the first. */
 const announceAtMs = [0, 100, 300, 1_000, 3_000];
+/** A second claim within this time of the first is not stood up to (RFC 5227 section 2.4). */
+const defendIntervalMs = 10_000;
+/** What the calls to the kernel may take; more means that the process was stopped meanwhile. */
+const graceMs = 100;
+/** A second given a moment ago is a whole one. */
+const roundingMs = 5;
 
 export class HeldAddress {
   readonly address: IpAddress;
-  readonly #interfaceName: string;
+  readonly #neighbours: Neighbours;
   readonly #ended = new AbortController();
-  #link: NetworkInterface | null = null;
-  #socket: LinkSocket | null = null;
+  /** When the holder's right ends, by `performance.now()`. */
+  #untilMs = Number.NEGATIVE_INFINITY;
+  #added = false;
+  #contestedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(interfaceName: string, address: IpAddress) {
-    this.#interfaceName = interfaceName;
+  constructor(neighbours: Neighbours, address: IpAddress) {
+    this.#neighbours = neighbours;
     this.address = address;
+    neighbours.listenFor(address);
   }
 
   /**
    * Looks whether the address is free, adds it and announces it. To be called once.
-   * @param validSeconds how long the kernel keeps it unless it is renewed; whole seconds, from 1
-   * @throws EPERM without CAP_NET_ADMIN and CAP_NET_RAW
+   * @param validSeconds as of `renew`, which may be called meanwhile to give it longer
+   * @returns false where another host has it, wants it too, or it was released meanwhile
+   * @throws as `renew`
    */
-  async take(validSeconds: number): Promise<TakeOutcome> {
-    const link = interfaceNamed(this.#interfaceName);
-    if (!link?.running) return 'no-link';
-    this.#link = link;
-    this.#socket = new LinkSocket(link.index);
-    const before = performance.now();
-    const isFree = this.address.family === 4 ? await this.#probe() : await this.#detect(validSeconds);
+  async take(validSeconds: number): Promise<boolean> {
+    this.#untilMs = performance.now() + validSeconds * 1000;
+    const isFree = await this.#look();
     if (!isFree || this.#ended.signal.aborted) {
       this.release();
-      return 'duplicate';
+      return false;
     }
-    const left = Math.floor(validSeconds - (performance.now() - before) / 1000);
-    if (left < 1) {
-      this.release();
-      return 'no-link';
-    }
-    this.renew(left);
+    this.#add();
     void this.#announce();
-    return 'held';
+    return true;
   }
 
-  /** @throws ENODEV when the interface is gone, EPERM */
+  /**
+   * @param validSeconds how long the kernel keeps it unless it is renewed; it is told whole seconds, not more
+   * @throws RangeError below a second, ENODEV when the interface is gone, EPERM without CAP_NET_ADMIN
+   */
   renew(validSeconds: number): void {
-    addAddress(this.#link!, this.address, validSeconds);
+    this.#untilMs = performance.now() + validSeconds * 1000;
+    if (this.#added) this.#add();
   }
 
-  /** Whether the interface still carries it. */
-  isUp(): boolean {
-    return interfaceNamed(this.#interfaceName)?.running === true;
-  }
-
-  /** Whether another host has claimed it since this was last asked (RFC 5227 section 2.4). IPv4 only. */
+  /**
+   * Whether another host insists on having it: a first claim is answered by announcing ours, a second soon after is
+   * not (RFC 5227 section 2.4 (b)).
+   */
   isContested(): boolean {
-    const frames = this.#socket?.received() ?? [];
-    let contested = false;
-    for (const frame of frames) contested ||= isConflict(frame, this.#link!.mac, this.address);
-    return contested;
+    if (this.#neighbours.heard(this.address) !== 'has') return false;
+    const nowMs = performance.now();
+    const again = nowMs - this.#contestedMs < defendIntervalMs;
+    this.#contestedMs = nowMs;
+    if (!again) this.#say();
+    return again;
   }
 
   /** Removes it at once. Safe to call twice, and when the interface is gone. */
   release(): void {
     this.#ended.abort();
-    this.#socket?.close();
-    if (!this.#link) return;
+    this.#neighbours.forget(this.address);
+    if (!this.#added) return;
+    this.#added = false;
     try {
-      removeAddress(this.#link, this.address);
+      removeAddress(this.#neighbours.link, this.address);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw error;
-    } finally {
-      this.#link = null;
     }
   }
 
+  #add(): void {
+    const seconds = Math.floor((this.#untilMs - performance.now() + roundingMs) / 1000);
+    if (seconds < 1) throw new RangeError(`no whole second is left to hold ${this.address.text}`);
+    addAddress(this.#neighbours.link, this.address, seconds);
+    this.#added = true;
+    // The kernel counts from when it was told.
+    if (performance.now() + seconds * 1000 <= this.#untilMs + graceMs) return;
+    this.release();
+    throw new RangeError(`the process was stopped while it added ${this.address.text}`);
+  }
+
   /** Asks the neighbours; true when nobody answers. */
-  async #probe(): Promise<boolean> {
-    const { mac } = this.#link!;
+  async #look(): Promise<boolean> {
     for (let sent = 0; sent < probes; sent++) {
-      this.#socket!.send(arpProbe(mac, this.address));
+      this.#neighbours.ask(this.address);
       await this.#wait(probeIntervalMs);
-      if (this.#ended.signal.aborted || this.isContested()) return false;
+      if (this.#ended.signal.aborted || this.#neighbours.heard(this.address) !== 'nothing') return false;
     }
     return true;
   }
 
-  /** Lets the kernel look for another holder; true when it found none. */
-  async #detect(validSeconds: number): Promise<boolean> {
-    addAddress(this.#link!, this.address, validSeconds);
-    const limit = performance.now() + detectionLimitMs;
-    while (performance.now() < limit) {
-      const found = interfaceAddresses().find(each => each.address.text === this.address.text);
-      if (!found || found.duplicate) return false;
-      if (!found.tentative) return true;
-      await this.#wait(detectionPollMs);
-      if (this.#ended.signal.aborted) return false;
+  async #announce(): Promise<void> {
+    const startMs = performance.now();
+    for (const atMs of announceAtMs) {
+      await this.#wait(startMs + atMs - performance.now());
+      if (!this.#say()) return;
     }
-    return false;
   }
 
-  async #announce(): Promise<void> {
-    const start = performance.now();
-    for (const at of announceAtMs) {
-      await this.#wait(start + at - performance.now());
-      if (this.#ended.signal.aborted) return;
-      try {
-        for (const frame of announcements(this.#link!.mac, this.address)) this.#socket!.send(frame);
-      } catch {
-        // The link went down: whoever renews the address will see it.
-        return;
-      }
+  /** Announces it, unless it may be another's by now; false where it could not. */
+  #say(): boolean {
+    if (this.#ended.signal.aborted || performance.now() >= this.#untilMs) return false;
+    try {
+      this.#neighbours.announce(this.address);
+      return true;
+    } catch {
+      // The link went down: whoever renews the address will see it.
+      return false;
     }
   }
 

@@ -33,8 +33,7 @@ const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_CACHEINFO = 6;
 const IFA_FLAGS = 8;
-const IFA_F_DADFAILED = 0x08;
-const IFA_F_TENTATIVE = 0x40;
+const IFA_F_NODAD = 0x02;
 
 const headerBytes = 16;
 const addressHeaderBytes = 8;
@@ -48,10 +47,6 @@ export interface InterfaceAddress {
   readonly interfaceIndex: number;
   /** Seconds until the kernel removes it by itself; Infinity for one that stays. */
   readonly validSeconds: number;
-  /** Whether the kernel still looks for another holder (RFC 4862 section 5.4); it is not used meanwhile. */
-  readonly tentative: boolean;
-  /** Whether the kernel found another holder. */
-  readonly duplicate: boolean;
 }
 
 /** An Ethernet interface as it is now. */
@@ -67,21 +62,33 @@ export interface NetworkInterface {
 
 /** Null when there is no such interface, or it is none of Ethernet. */
 export function interfaceNamed(name: string): NetworkInterface | null {
-  const answers = request(message(RTM_GETLINK, NLM_F_DUMP, Buffer.alloc(linkHeaderBytes), []));
-  const links = answers.flatMap(answer => parseLinkMessage(answer) ?? []);
-  return links.find(link => link.name === name) ?? null;
+  const asked = attribute(IFLA_IFNAME, Buffer.from(`${name}\0`, 'latin1'));
+  try {
+    const answers = request(message(RTM_GETLINK, NLM_F_ACK, Buffer.alloc(linkHeaderBytes), [asked]));
+    return answers.map(parseLinkMessage).find(link => link !== null) ?? null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENODEV') return null;
+    throw error;
+  }
 }
 
 /**
  * Adds the address to the interface as a host's own (/32 or /128), or renews it. The kernel removes it by itself
  * `validSeconds` later, whatever has become of this process by then. It is deprecated from the start, so that the host
- * picks it for nothing that does not bind to it on purpose.
- * @param validSeconds whole seconds, from 1; the kernel rounds up by as much as one more
+ * picks it for nothing that does not bind to it on purpose, and it is in use at once: whoever adds it has looked for
+ * another holder (the kernel's own way of RFC 4862 section 5.4 takes up to two seconds).
+ * @param validSeconds whole seconds, from 1; the kernel looks at most once a second (ADDRCONF_TIMER_FUZZ_MAX of
+ *   net/addrconf.h), so that it may take as much as one more
  * @throws EPERM without CAP_NET_ADMIN, ENODEV when the interface is gone
  */
 export function addAddress(to: NetworkInterface, address: IpAddress, validSeconds: number): void {
   const lifetime = new Uint32Array([0, validSeconds, 0, 0]);
-  const attributes = [...hostAddress(address), attribute(IFA_CACHEINFO, new Uint8Array(lifetime.buffer))];
+  const inUseAtOnce = attribute(IFA_FLAGS, Uint8Array.of(IFA_F_NODAD, 0, 0, 0));
+  const attributes = [
+    ...hostAddress(address),
+    attribute(IFA_CACHEINFO, new Uint8Array(lifetime.buffer)),
+    ...(address.family === 6 ? [inUseAtOnce] : []),
+  ];
   const flags = NLM_F_CREATE | NLM_F_REPLACE;
   request(message(RTM_NEWADDR, flags | NLM_F_ACK, addressHeader(to, address), attributes));
 }
@@ -212,15 +219,11 @@ export function parseAddressMessage({ type, body }: Answer): InterfaceAddress | 
   if (bytes?.length !== 4 && bytes?.length !== 16) return null;
   const lifetime = attributes.get(IFA_CACHEINFO);
   const valid = lifetime && lifetime.length >= 8 ? lifetime.readUInt32LE(4) : forever;
-  const flagsField = attributes.get(IFA_FLAGS);
-  const flags = flagsField && flagsField.length >= 4 ? flagsField.readUInt32LE(0) : body[2]!;
   return {
     address: addressFromBytes(bytes),
     prefix: body[1]!,
     interfaceIndex: body.readUInt32LE(4),
     validSeconds: valid === forever ? Infinity : valid,
-    tentative: (flags & IFA_F_TENTATIVE) !== 0,
-    duplicate: (flags & IFA_F_DADFAILED) !== 0,
   };
 }
 

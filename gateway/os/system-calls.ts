@@ -28,6 +28,8 @@ export interface SystemCalls {
   ): number;
   recv(fd: number, buffer: Uint8Array, length: number, flags: number): number;
   close(fd: number): number;
+  /** Where the bytes are in memory, for a structure that points at them. Valid while somebody holds on to them. */
+  pointerTo(bytes: Uint8Array): bigint;
   /** errno of the last failed call on this thread. */
   errno(): number;
 }
@@ -38,7 +40,11 @@ async function openLibrary(): Promise<SystemCalls | null> {
   try {
     const ffi = await import('node:ffi');
     const { functions } = ffi.dlopen(null, definitions);
-    return { ...functions, errno: () => ffi.getInt32(functions.__errno_location(), 0) } as SystemCalls;
+    return {
+      ...functions,
+      pointerTo: bytes => ffi.getRawPointer(bytes),
+      errno: () => ffi.getInt32(functions.__errno_location(), 0),
+    } as SystemCalls;
   } catch {
     return null;
   }

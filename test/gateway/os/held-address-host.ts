@@ -1,35 +1,53 @@
-// A host that holds an address: started in a namespace by held-address.test.ts, it does what each line of its standard
-// input says and answers with one line.
+// A host that holds addresses: started in a namespace by tests, it does what each line of its standard input says and
+// answers with one line.
 
 import { createInterface } from 'node:readline';
 import { parseAddress } from '../../../config/policy/address.ts';
-import { HeldAddress, removeLeftovers } from '../../../gateway/os/held-address.ts';
-import { interfaceAddresses } from '../../../gateway/os/rtnetlink.ts';
+import { InterfaceAddresses } from '../../../gateway/host-addresses.ts';
+import { Neighbours } from '../../../gateway/os/neighbours.ts';
+import { interfaceAddresses, interfaceNamed } from '../../../gateway/os/rtnetlink.ts';
 
-const held = new Map<string, HeldAddress>();
+const lost: string[] = [];
+/** Another pair of eyes and hands on the network. */
+const neighbours = new Neighbours(interfaceNamed('eth0')!);
+const addresses = new InterfaceAddresses({ interface: 'eth0', onLost: ({ text }) => lost.push(text) });
 
-async function answer(command: string, text: string, seconds: number): Promise<string> {
+function onHost(text: string): boolean {
+  return interfaceAddresses().some(({ address }) => address.text === text);
+}
+
+async function answer(command: string, text: string, seconds: number): Promise<unknown> {
   const address = parseAddress(text)!;
   switch (command) {
-    case 'take': {
-      const taken = new HeldAddress('eth0', address);
-      held.set(text, taken);
-      return taken.take(seconds);
-    }
+    case 'take':
+      return addresses.take(address, seconds);
     case 'renew':
-      held.get(text)!.renew(seconds);
+      addresses.renew(address, seconds);
       return 'ok';
     case 'release':
-      held.get(text)!.release();
+      addresses.release(address);
       return 'ok';
     case 'contested':
-      return String(held.get(text)!.isContested());
+      return addresses.isContested(address);
     case 'leftovers':
-      return removeLeftovers('eth0', [address])
-        .map(each => each.text)
-        .join(' ');
+      addresses.removeLeftovers([address]);
+      return 'ok';
     case 'has':
-      return String(interfaceAddresses().some(each => each.address.text === address.text));
+      return onHost(text);
+    case 'held':
+      return addresses.held().map(each => each.text);
+    case 'lost':
+      return lost;
+    case 'link':
+      return addresses.linkIsUp();
+    case 'claim':
+      neighbours.announce(address);
+      return 'ok';
+    case 'listen':
+      neighbours.listenFor(address);
+      return 'ok';
+    case 'heard':
+      return neighbours.heard(address);
     default:
       return 'what?';
   }
@@ -37,7 +55,6 @@ async function answer(command: string, text: string, seconds: number): Promise<s
 
 for await (const line of createInterface(process.stdin)) {
   const [command, text, seconds] = line.split(' ');
-  console.log(
-    await answer(command!, text!, Number(seconds)).catch((error: Error) => `failed: ${error.message}`),
-  );
+  const said = answer(command!, text!, Number(seconds)).catch((error: Error) => `failed: ${error.message}`);
+  console.log(String(await said));
 }
