@@ -26,6 +26,8 @@ export function closedPolicy(kind: PolicyKind, given: unknown): ClosedPolicy {
       return closedNetworkPolicy(kind, given);
     case 'ClusterNetworkPolicy':
       return closedClusterNetwork(kind, given);
+    case 'EgressIPPool':
+      return closedPool(kind, given);
     default:
       return { value: null, meaning: 'it is left out, and rules that name it are closed' };
   }
@@ -35,6 +37,8 @@ const isolates = 'it allows nothing to the pods it selects';
 const denies = 'it denies everything to whom it selects';
 const allowsNothing = 'none of its rules hold';
 const saysNothing = 'it says nothing of egress';
+
+const refuses = 'no connection can leave from it';
 
 const unreadable = { name: 'unreadable', action: 'Deny' };
 
@@ -70,6 +74,17 @@ function closedNetworkPolicy(kind: PolicyKind, given: unknown): ClosedPolicy {
       : isPlain && isEmpty(spec.policyTypes) && isEmpty(spec.egress);
   const policyTypes = [isOfIngress ? 'Ingress' : 'Egress'];
   return closed(kind, { egress: [] }, { ...kept, policyTypes }, isOfIngress ? saysNothing : isolates);
+}
+
+/** A pool without addresses: whoever has to leave from it is refused, and does not leave from another address. */
+function closedPool(kind: PolicyKind, given: unknown): ClosedPolicy {
+  const spec = fieldsOf(given);
+  const isPlain = isMapping(given) && hasOnly(spec, ['addresses', 'allowed', 'default', 'onExhausted']);
+  const kept = readable(kind, spec, ['allowed', 'default']);
+  const servesNobody = isPlain && spec.default === undefined;
+  const base = { ...whole.EgressIPPool, ...(!servesNobody && { default: { namespaceSelector: {} } }) };
+  const { value, meaning } = closed(kind, base, kept, refuses);
+  return { value: { ...value, spec: { ...fieldsOf(value?.spec), addresses: [] } }, meaning };
 }
 
 /** Before all others in the Admin tier, where tier and priority could stand under another name. */
@@ -113,6 +128,7 @@ const whole: Readonly<Record<string, Fields>> = {
   ClusterEgressPolicy: {},
   NetworkPolicy: {},
   ClusterNetworkPolicy: { tier: 'Admin', priority: 0, subject: { namespaces: {} } },
+  EgressIPPool: { addresses: ['192.0.2.1'] },
 };
 
 function closed(kind: PolicyKind, base: Fields, kept: Fields, meaning: string): ClosedPolicy {
@@ -122,8 +138,8 @@ function closed(kind: PolicyKind, base: Fields, kept: Fields, meaning: string): 
 }
 
 function parse({ apiVersion, kind, schema }: PolicyKind, spec: Fields): Record<string, unknown> | null {
-  const isCluster = kind.startsWith('Cluster');
-  const metadata = isCluster ? { name: 'closed' } : { name: 'closed', namespace: 'closed' };
+  const isNamespaced = kind === 'EgressPolicy' || kind === 'NetworkPolicy';
+  const metadata = isNamespaced ? { name: 'closed', namespace: 'closed' } : { name: 'closed' };
   const result = schema.safeParse({ apiVersion, kind, metadata, spec });
   return result.success ? (result.data as Record<string, unknown>) : null;
 }

@@ -10,7 +10,9 @@
 //   a Deny or Pass, or rules that cannot be read, it denies everything to its subject, or to everyone; in its tier and
 //   at its priority, or before all others where those cannot be read.
 // - NetworkPolicy: isolates what its podSelector selects, or the namespace, unless it surely is about ingress alone.
-// - Destination sets and pools: left out. A rule that names one closes by itself.
+// - EgressIPPool: has no address, so whoever has to leave from it is refused; it serves the namespaces that it served,
+//   or all of them where those cannot be read.
+// - Destination sets: left out. A rule that names one closes by itself.
 //
 // Left out on purpose: a NetworkPolicy or ClusterNetworkPolicy annotated `sallyport.dev/evaluate: "false"`, which is
 // meant for the network plugin alone, such as the one that locks pods to the gateway. Whoever may annotate one may
