@@ -306,7 +306,13 @@ export const gatewayConfigSchema = z
         mode: z.enum(['Enforce', 'Audit']).default('Enforce'),
       })
       .prefault({}),
-    egress: z.strictObject({ sourceAddresses: z.array(address).default([]) }).prefault({}),
+    egress: z
+      .strictObject({
+        sourceAddresses: z.array(address).default([]),
+        /** Pools of which this host must have an address for the gateway to be ready. */
+        required: z.array(z.string().min(1)).default([]),
+      })
+      .prefault({}),
     limits: limitsSchema,
     log: z
       .strictObject({

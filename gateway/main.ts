@@ -12,4 +12,7 @@ const connectCluster: ConnectCluster = async (config, facts) =>
 // When serving is over, sockets that linger must not hold the process.
 const serveAndExit = async (configFile: string) => process.exit(await serve(configFile, connectCluster));
 
-process.exitCode = await runCommand(process.argv.slice(2), { serve: serveAndExit });
+process.exitCode = await runCommand(process.argv.slice(2), {
+  serve: serveAndExit,
+  servesApi: async asked => (await import('../k8s/serves-api.ts')).servesApi(asked),
+});

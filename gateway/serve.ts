@@ -9,7 +9,7 @@ import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
 import { ClusterLink, clusterReaders } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
-import { LocalAddresses } from './exit/local-addresses.ts';
+import { EgressAddresses } from './egress-addresses.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { Listeners } from './listeners.ts';
@@ -72,6 +72,7 @@ class RunningGateway {
   readonly #listeners = new Listeners();
   readonly #expiries = new Expiries();
   readonly #hits = new PolicyHits();
+  readonly #egress: EgressAddresses;
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
   #admin: AdminServer | null = null;
@@ -102,11 +103,12 @@ class RunningGateway {
       mostByDescriptors,
       refuseAll: () => this.#refusal(),
     });
+    this.#egress = new EgressAddresses(configuration.holder, sessions);
     const admission = {
       resolver: new NameResolver(),
       verifier: createUserVerifier(config.limits),
       explainer: new DenialExplainer(),
-      local: new LocalAddresses(),
+      local: this.#egress.local,
       cluster: null,
     };
     this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };
@@ -158,6 +160,7 @@ class RunningGateway {
         body: await this.#metrics.registry.metrics(),
       }),
       readiness: () => this.#readiness(),
+      egressAddresses: () => this.#egress.published(),
       onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),
     });
     const bound = await this.#admin.listen(config.admin.address, config.admin.port);
@@ -184,7 +187,8 @@ class RunningGateway {
     return {
       version: gatewayIdentity.version,
       limits: () => this.#configuration.holder.current().config.limits,
-      ready: () => this.#readiness().ready,
+      // A replica that lacks nothing but an address may take one, and acknowledges policies.
+      ready: () => this.#unfitness().length === 0,
       hits: () => this.#hits.counts,
       hostAddresses: null,
       tell: (level, fields, text) => this.#messages[level](fields, text),
@@ -203,8 +207,10 @@ class RunningGateway {
 
   /** What must be looked at now and then: long sessions, and rules that have expired under open ones. */
   #sweep(): void {
-    const { sessions, holder } = this.#gateway;
+    const { sessions, holder, pools } = this.#gateway;
     sessions.sweepProgress(sweepMs);
+    const lost = this.#egress.refresh(pools);
+    if (lost !== null) this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
     if (!this.#expiries.havePassed(Date.now())) return;
     const cut = redecideAll(sessions, holder.current(), this.#gateway.admission.cluster);
     this.#messages.info({ sessionsCut: cut }, 'a rule expired');
@@ -331,14 +337,20 @@ class RunningGateway {
     this.#messages.error({ code: error.code }, 'a connection could not be accepted');
   }
 
-  #readiness(): Readiness {
-    const trouble = this.#log.trouble;
+  /** Why no client could be served, whatever it asks for. */
+  #unfitness(): string[] {
     const refusal = this.#refusal();
-    const reasons = [
+    return [
       ...(this.#stopping ? ['draining'] : []),
       ...(this.#waitsFor === null ? [] : [`waiting for ${this.#waitsFor}`]),
       ...(refusal ? [refusal.message] : []),
     ];
+  }
+
+  #readiness(): Readiness {
+    const trouble = this.#log.trouble;
+    const reasons = [...this.#unfitness(), ...this.#egress.lacking()];
+    const egress = this.#egress.states();
     return {
       ready: reasons.length === 0,
       reasons,
@@ -346,6 +358,7 @@ class RunningGateway {
       generation: this.#configuration.holder.current().generation,
       staleConfiguration: this.#configuration.stale,
       ...(this.#link && { kubernetes: { ...this.#link.health } }),
+      ...(egress.length > 0 && { egress }),
       log: trouble ? `failing: ${trouble.code ?? trouble.message}` : 'ok',
     };
   }
@@ -356,6 +369,7 @@ class RunningGateway {
     const { kubernetes } = this.#configuration.holder.current().config;
     return {
       ...(kubernetes && clusterReaders(() => this.#link)),
+      ...this.#egress.readers(),
       sallyport_sessions_open: () => sessions.size,
       sallyport_dns_lookups_total: () => [
         [resolver.lookups.found, { result: 'found' }],

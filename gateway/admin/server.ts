@@ -17,6 +17,8 @@ export interface Readiness {
   readonly staleConfiguration: readonly string[];
   /** How the news from the cluster stand; absent where the gateway knows none. */
   readonly kubernetes?: Readonly<Record<string, unknown>>;
+  /** Pools of source addresses, and the configured ones, as they are on this host; absent where there are none. */
+  readonly egress?: readonly object[];
   /** State of the decision log, such as `ok` or what the last write failed with. */
   readonly log: string;
 }
@@ -25,6 +27,8 @@ export interface AdminOptions {
   /** The metrics in the text format that `contentType` names. A rejection is answered 500. */
   metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
   readiness(): Readiness;
+  /** What firewalls may let in, and how it is in use; JSON. */
+  egressAddresses(): { readonly addresses: readonly string[] };
   /** Told of what went wrong inside, for the gateway's own log. */
   onError?(error: Error): void;
 }
@@ -60,7 +64,7 @@ const limits = {
 
 const textPlain = 'text/plain; charset=utf-8';
 
-const index = `Sallyport admin: /metrics (Prometheus), /healthz (alive), /readyz (takes sessions)\n`;
+const index = `Sallyport admin: /metrics (Prometheus), /healthz (alive), /readyz (takes sessions), /egress-addresses (?format=json)\n`;
 
 const securityFields = {
   'Cache-Control': 'no-store',
@@ -127,23 +131,34 @@ async function respond(
 const misdirected = plain(421, 'this address answers only to localhost and to IP addresses');
 
 async function route(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
-  const path = request.url!.split('?', 1)[0]!;
-  const handler = routes[path];
+  const [path, query = ''] = request.url!.split('?', 2);
+  const handler = routes[path!];
   if (!handler) return plain(404, 'not found');
   const known = request.method === 'GET' || request.method === 'HEAD';
-  return known ? handler(options) : plain(405, 'only GET and HEAD');
+  return known ? handler(options, new URLSearchParams(query)) : plain(405, 'only GET and HEAD');
 }
 
-const routes: Record<string, (options: AdminOptions) => Answer | Promise<Answer>> = {
+type Handler = (options: AdminOptions, query: URLSearchParams) => Answer | Promise<Answer>;
+
+const routes: Record<string, Handler> = {
   '/': () => ({ status: 200, contentType: textPlain, body: index }),
   '/healthz': () => plain(200, 'ok'),
   '/readyz': options => readinessAnswer(options.readiness()),
+  '/egress-addresses': (options, query) => egressAnswer(options.egressAddresses(), query.get('format')),
   '/metrics': async options => ({ status: 200, ...(await options.metrics()) }),
 };
 
 function readinessAnswer(readiness: Readiness): Answer {
   const body = `${JSON.stringify(readiness, null, 2)}\n`;
   return { status: readiness.ready ? 200 : 503, contentType: 'application/json', body };
+}
+
+/** One address a line, as firewalls take lists; or everything as JSON. */
+function egressAnswer(state: { readonly addresses: readonly string[] }, format: string | null): Answer {
+  if (format === 'json')
+    return { status: 200, contentType: 'application/json', body: `${JSON.stringify(state, null, 2)}\n` };
+  if (format !== null && format !== 'text') return plain(400, 'format is text or json');
+  return { status: 200, contentType: textPlain, body: state.addresses.map(text => `${text}\n`).join('') };
 }
 
 function plain(status: number, text: string): Answer {

@@ -109,8 +109,13 @@ export class OriginPools {
 
   /** Closes every idle connection. */
   close(): void {
+    this.closeIdle(() => true);
+  }
+
+  /** Closes the idle connections of which this is so. */
+  closeIdle(matches: (connection: OriginConnection) => boolean): void {
     for (const pool of this.#pools.values())
-      for (const connection of pool.idle.splice(0)) void connection.client.destroy();
+      for (const connection of pool.idle.filter(matches)) void connection.client.destroy();
   }
 
   #use(key: string, limits: Limits): OriginPool {

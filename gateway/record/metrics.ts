@@ -58,6 +58,23 @@ export const metricTable = {
     ['code'],
     'Connections that the kernel could not hand over (EMFILE and the like).',
   ],
+  sallyport_egress_addresses: [
+    'gauge',
+    ['pool', 'state'],
+    'Source addresses of a pool: total, here (on this host) and used (with an open session). Pool `configured` is egress.sourceAddresses.',
+  ],
+  sallyport_egress_sessions: ['gauge', ['pool'], 'Open sessions that leave from addresses of a pool.'],
+  sallyport_egress_sessions_lost_total: [
+    'counter',
+    [],
+    'Sessions closed because their source address left this host.',
+  ],
+  sallyport_source_ports_fullest: [
+    'gauge',
+    [],
+    'Connections of the fullest (source address, destination address, port); that many local ports are taken.',
+  ],
+  sallyport_source_ports: ['gauge', [], 'Local ports that one such pair has.'],
   sallyport_cluster_synced: [
     'gauge',
     [],

@@ -5,10 +5,12 @@ import test from 'ava';
 import { connect, get } from '../support/http-client.ts';
 import { httpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
+import { namespaceTrouble, runInNamespace } from '../support/network-namespace.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
 import { echoOrigin } from '../support/tcp-origins.ts';
+import type { PoolOnHost } from './pool-on-host.ts';
 
 const of = (kind: string, name: string, spec: object, namespace?: string) => ({
   apiVersion: 'sallyport.dev/v1alpha1',
@@ -119,4 +121,51 @@ test('plain HTTP leaves from the pool too', async t => {
   const client = await connectRaw(t, { port: on.gateway.proxy, from: '127.20.0.1' });
   t.is((await get(client, origin.url('/'))).status, 200);
   t.regex(origin.peers[0]!.address, /^127\.0\.1\.1[0-3]$/);
+});
+
+test('/egress-addresses: the list for firewalls, and as JSON what is here and in use', async t => {
+  const origin = during(t, await echoOrigin('127.0.0.7'));
+  const client = await connectRaw(t, { port: on.gateway.proxy, from: '127.20.0.1' });
+  t.is((await connect(client, origin.authority)).status, 200);
+  const url = `http://127.0.0.1:${on.gateway.admin}/egress-addresses`;
+  const text = await (await fetch(url)).text();
+  for (const address of ['127.0.1.10', '127.0.1.13', '127.0.2.3', '::1', '192.0.2.10', '127.0.9.9'])
+    t.true(text.split('\n').includes(address), address);
+  const state = (await (await fetch(`${url}?format=json`)).json()) as {
+    pools: { pool: string | null; total: number; here: string[]; used: string[]; sessions: number }[];
+    fullest: { source: string; connections: number };
+  };
+  const partners = state.pools.find(({ pool }) => pool === 'partners')!;
+  t.is(partners.total, 4);
+  t.is(partners.here.length, 4);
+  t.true(partners.used.includes(origin.peers[0]!.address));
+  t.deepEqual(state.pools.find(({ pool }) => pool === 'elsewhere')!.here, []);
+  t.true(state.fullest.connections >= 1);
+  const metrics = await on.gateway.metrics();
+  t.is(metrics.get('sallyport_egress_addresses{pool="partners",state="here"}'), 4);
+  t.is(metrics.get('sallyport_egress_addresses{pool="elsewhere",state="here"}'), 0);
+  t.true(metrics.get('sallyport_source_ports')! > 1_000);
+  await client.end().readAll();
+});
+
+test('an address that comes serves, one that goes takes its sessions along; a full one is followed by the next', async t => {
+  const trouble = await namespaceTrouble();
+  if (trouble !== null) {
+    t.log(`NOT RUN, no network namespaces here: ${trouble}`);
+    t.falsy(process.env.CI, 'CI must be able to make network namespaces');
+    return;
+  }
+  const program = import.meta.resolve('./pool-on-host.ts');
+  const result = await runInNamespace<PoolOnHost>(program, { from: 40_000, to: 40_039 });
+  t.deepEqual(result.statuses, [503, 200, 503]);
+  t.deepEqual(result.ready, [false, true, false]);
+  t.is(result.seen, '10.99.0.1');
+  t.is(result.closed, 'source-address-lost');
+  t.is(
+    Object.values(result.bySource).reduce((sum, each) => sum + each),
+    60,
+    '40 ports an address, 60 tunnels',
+  );
+  t.deepEqual(Object.keys(result.bySource).toSorted(), ['127.0.3.1', '127.0.3.2']);
+  t.deepEqual(result.published, ['10.99.0.1', '127.0.3.1', '127.0.3.2']);
 });

@@ -18,6 +18,7 @@ const fine: Readiness = {
 const options: AdminOptions = {
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
   readiness: () => fine,
+  egressAddresses: () => ({ addresses: ['192.0.2.10', '192.0.2.11'], more: 1 }),
 };
 
 async function start(t: ExecutionContext, changes: Partial<AdminOptions> = {}, address = '127.0.0.1') {
@@ -83,6 +84,16 @@ test('/readyz says 200 or 503 with the whole state as JSON', async t => {
   state = { ...fine, ready: false, draining: true, reasons: ['draining'] };
   const draining = await ask(port, '/readyz');
   t.deepEqual([draining.status, JSON.parse(draining.body)], [503, state]);
+});
+
+test('/egress-addresses is a list of lines, or everything as JSON', async t => {
+  const { port } = await start(t);
+  const text = await ask(port, '/egress-addresses');
+  t.is(text.body, '192.0.2.10\n192.0.2.11\n');
+  t.is(text.headers['content-type'], 'text/plain; charset=utf-8');
+  const json = await ask(port, '/egress-addresses?format=json');
+  t.deepEqual(JSON.parse(json.body), { addresses: ['192.0.2.10', '192.0.2.11'], more: 1 });
+  t.is((await ask(port, '/egress-addresses?format=xml')).status, 400);
 });
 
 test('/ says in one line what there is', async t => {

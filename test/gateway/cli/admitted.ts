@@ -36,7 +36,13 @@ export async function admittedSession(policy: CompiledPolicy, asked: RandomQuest
   const permit = await admit(admissionOf(resolved), session, request, new Leaving()).catch(() => null);
   const address = permit?.routes[0]?.address.text;
   if (address !== undefined)
-    session.dialledTo({ address, port: destination.port, sourceAddress: '192.0.2.1', sourcePort: 1, pool: null });
+    session.dialledTo({
+      address,
+      port: destination.port,
+      sourceAddress: '192.0.2.1',
+      sourcePort: 1,
+      pool: null,
+    });
   return session;
 }
 

@@ -1,0 +1,193 @@
+// The source addresses as they are in use: what each pool has on this host, which are used, what is published for
+// firewalls, which (address, destination) pair has the fewest ports left. It closes what lost its address; it chooses
+// none.
+
+import { readFileSync } from 'node:fs';
+import type { Holder } from '../config/holder.ts';
+import { parseAddress } from '../config/policy/address.ts';
+import { addressesOf } from '../config/policy/pools.ts';
+import type { Snapshot } from '../config/snapshot.ts';
+import { LocalAddresses } from './exit/local-addresses.ts';
+import type { OriginPools } from './exit/origin-pools.ts';
+import type { GaugeReaders } from './record/metrics.ts';
+import type { Dialled, Session } from './session/session.ts';
+
+/** One pool, or the configured source addresses (`pool` null), at this replica now. */
+interface PoolState {
+  readonly pool: string | null;
+  /** Addresses it has, wherever they are. */
+  readonly total: number;
+  /** Those that this host has. */
+  readonly here: readonly string[];
+  /** Those with an open session. */
+  readonly used: readonly string[];
+  readonly sessions: number;
+}
+
+/** Pools larger than this are published as they were written, not address by address. */
+const mostListed = 4096;
+
+export function poolStates(
+  snapshot: Snapshot,
+  local: LocalAddresses,
+  sessions: Iterable<Session>,
+): PoolState[] {
+  const open = sessionsByPool(sessions);
+  const states: PoolState[] = [];
+  for (const pool of snapshot.policy.pools.values())
+    states.push(
+      stateOf(
+        pool.name,
+        pool.total,
+        local.ofPool(pool).map(({ text }) => text),
+        open,
+      ),
+    );
+  const { sourceAddresses } = snapshot;
+  const configured = sourceAddresses.filter(address => local.has(address)).map(({ text }) => text);
+  if (sourceAddresses.length > 0) states.push(stateOf(null, sourceAddresses.length, configured, open));
+  return states;
+}
+
+function stateOf(
+  pool: string | null,
+  total: number,
+  here: readonly string[],
+  open: ReadonlyMap<string | null, ReadonlyMap<string, number>>,
+): PoolState {
+  const counts = open.get(pool);
+  const used = here.filter(text => counts?.has(text));
+  const sessions = [...(counts?.values() ?? [])].reduce((sum, count) => sum + count, 0);
+  return { pool, total, here, used, sessions };
+}
+
+/** Open sessions by pool and source address. */
+function sessionsByPool(sessions: Iterable<Session>): Map<string | null, Map<string, number>> {
+  const open = new Map<string | null, Map<string, number>>();
+  for (const { dialled } of sessions) {
+    if (!dialled) continue;
+    const counts = open.get(dialled.pool) ?? new Map<string, number>();
+    open.set(dialled.pool, counts);
+    counts.set(dialled.sourceAddress, (counts.get(dialled.sourceAddress) ?? 0) + 1);
+  }
+  return open;
+}
+
+/** What firewalls may let in: every address that connections of this configuration may leave from, as text. */
+function publishedAddresses({ policy, sourceAddresses }: Snapshot): string[] {
+  const pools = [...policy.pools.values()].flatMap(pool =>
+    pool.total <= mostListed
+      ? [...addressesOf(pool, mostListed)].map(({ text }) => text)
+      : pool.ranges.map(({ text }) => text),
+  );
+  return [...new Set([...pools, ...sourceAddresses.map(({ text }) => text)])];
+}
+
+/** Connections from one source address to one destination: at most as many as there are local ports. */
+export interface FullestPair {
+  readonly source: string;
+  readonly destination: string;
+  readonly connections: number;
+}
+
+export function fullestPair(sessions: Iterable<Session>): FullestPair | null {
+  const counts = new Map<string, FullestPair>();
+  let fullest: FullestPair | null = null;
+  for (const { dialled } of sessions) {
+    if (!dialled) continue;
+    const destination = `${dialled.address} ${dialled.port}`;
+    const key = `${dialled.sourceAddress} ${destination}`;
+    const connections = (counts.get(key)?.connections ?? 0) + 1;
+    const pair = { source: dialled.sourceAddress, destination, connections };
+    counts.set(key, pair);
+    if (connections > (fullest?.connections ?? 0)) fullest = pair;
+  }
+  return fullest;
+}
+
+/** Ports of one such pair: net.ipv4.ip_local_port_range of this host; the kernel's default where it cannot be read. */
+function localPorts(): number {
+  try {
+    const text = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'latin1');
+    const [from, to] = text.trim().split(/\s+/).map(Number);
+    return to! - from! + 1;
+  } catch {
+    return 28_232;
+  }
+}
+
+/** The source addresses of the running gateway. */
+export class EgressAddresses {
+  readonly local = new LocalAddresses();
+  readonly #holder: Holder<Snapshot>;
+  readonly #sessions: Iterable<Session>;
+  #lost = 0;
+
+  constructor(holder: Holder<Snapshot>, sessions: Iterable<Session>) {
+    this.#holder = holder;
+    this.#sessions = sessions;
+  }
+
+  /**
+   * Looks again at the addresses of this host, and closes the sessions whose source address is gone.
+   * @returns how many it closed; null where no address came or went
+   */
+  refresh(pools: OriginPools): number | null {
+    if (!this.local.refresh()) return null;
+    pools.closeIdle(({ dialled }) => this.#isLost(dialled));
+    let closed = 0;
+    for (const session of this.#sessions) {
+      if (!session.dialled || !this.#isLost(session.dialled)) continue;
+      session.cut(
+        'source-address-lost',
+        `${session.dialled.sourceAddress} is no longer an address of this host`,
+      );
+      closed += 1;
+    }
+    this.#lost += closed;
+    return closed;
+  }
+
+  #isLost({ sourceAddress }: Dialled): boolean {
+    const address = parseAddress(sourceAddress);
+    return address !== null && !this.local.has(address);
+  }
+
+  states(): PoolState[] {
+    return poolStates(this.#holder.current(), this.local, this.#sessions);
+  }
+
+  /** What /egress-addresses shows. */
+  published() {
+    const addresses = publishedAddresses(this.#holder.current());
+    return { addresses, pools: this.states(), fullest: fullestPair(this.#sessions) };
+  }
+
+  /** Pools that the configuration wants an address of, and that have none here; one sentence each. */
+  lacking(): string[] {
+    const { config, policy } = this.#holder.current();
+    const empty = config.egress.required.filter(name => {
+      const pool = policy.pools.get(name);
+      return !pool || this.local.ofPool(pool).length === 0;
+    });
+    return empty.map(name => `EgressIPPool ${name} has no address on this host`);
+  }
+
+  readers(): GaugeReaders {
+    return {
+      sallyport_egress_addresses: () => this.states().flatMap(addressSamples),
+      sallyport_egress_sessions: () =>
+        this.states().map(({ pool, sessions }) => [sessions, { pool: nameOf(pool) }]),
+      sallyport_egress_sessions_lost_total: () => this.#lost,
+      sallyport_source_ports_fullest: () => fullestPair(this.#sessions)?.connections ?? 0,
+      sallyport_source_ports: () => localPorts(),
+    };
+  }
+}
+
+const nameOf = (pool: string | null) => pool ?? 'configured';
+
+function addressSamples({ pool, total, here, used }: PoolState) {
+  const sample = (state: string, value: number) => [value, { pool: nameOf(pool), state }] as const;
+  return [sample('total', total), sample('here', here.length), sample('used', used.length)];
+}
