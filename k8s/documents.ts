@@ -111,7 +111,7 @@ function keptMetadata({ managedFields: _, annotations, ...metadata }: Fields): F
  * checked again; where nothing changed in a list, it is the very list of `before`.
  */
 export function documentsOf(objects: Iterable<PolicyObject>, before: PolicyDocuments): PolicyDocuments {
-  const evaluated = [...objects].filter(isEvaluated).sort(byLabel);
+  const evaluated = inOrder([...objects].filter(isEvaluated));
   const checked = evaluated.map(object => checkAgain(object, before.checked.get(object.uid)));
   const documents = checked.flatMap(({ document }) => document ?? []);
   const problems = checked.flatMap(each => each.problems);
@@ -128,8 +128,12 @@ function isEvaluated({ kind, body }: PolicyObject): boolean {
   return fieldsOf(annotations)['sallyport.dev/evaluate'] !== 'false';
 }
 
-function byLabel(one: PolicyObject, other: PolicyObject): number {
-  return labelOf(one) < labelOf(other) ? -1 : 1;
+/** By label, each made once. */
+function inOrder(objects: readonly PolicyObject[]): PolicyObject[] {
+  return objects
+    .map(object => ({ object, label: labelOf(object) }))
+    .sort((one, other) => (one.label < other.label ? -1 : 1))
+    .map(({ object }) => object);
 }
 
 function sameItems<T>(one: readonly T[], other: readonly T[]): boolean {

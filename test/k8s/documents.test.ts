@@ -402,6 +402,13 @@ const closedCases: ClosedCase[] = [
     deniedBy(np),
   ],
   ['though its egress may be misspelt', 'NetworkPolicy', { egres: [{}] }, {}, deniedBy(np)],
+  [
+    'with both types named',
+    'NetworkPolicy',
+    { policyTypes: ['Ingress', 'Egress'], egress: [broken] },
+    {},
+    deniedBy(np),
+  ],
   ['without a spec', 'NetworkPolicy', undefined, {}, deniedBy(np)],
 
   [
