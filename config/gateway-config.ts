@@ -3,6 +3,8 @@
 
 import { z } from 'zod';
 import { cidrProblem, parseAddress } from './policy/address.ts';
+import { nameSchema } from './policy/schema-parts.ts';
+import { poolSpecSchema } from './policy/schema-pool.ts';
 
 const durationUnitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const byteUnit: Record<string, number> = {
@@ -309,6 +311,8 @@ export const gatewayConfigSchema = z
     egress: z
       .strictObject({
         sourceAddresses: z.array(address).default([]),
+        /** EgressIPPools of this configuration, beside those of its policy files: name and the spec of the object. */
+        pools: z.array(poolSpecSchema.extend({ name: nameSchema })).default([]),
         /** Pools of which this host must have an address for the gateway to be ready. */
         required: z.array(z.string().min(1)).default([]),
       })

@@ -12,6 +12,7 @@ import {
   type Problem,
   type SourcedDocument,
 } from './policy/compile.ts';
+import { sallyportVersion } from './policy/schema-egress.ts';
 import type { UserTable } from './users-file.ts';
 
 export interface Snapshot {
@@ -57,7 +58,7 @@ export async function buildSnapshotInTurns(
 
 function compileInput({ config, generation, cluster, ...input }: SnapshotInput): CompileInput {
   return {
-    documents: cluster ? [...input.documents, ...cluster.documents] : input.documents,
+    documents: [...poolDocuments(config), ...input.documents, ...(cluster?.documents ?? [])],
     guardCidrs: [
       ...config.guard.cidrs.map(text => ({ name: 'configured guard range', cidr: parseCidr(text)! })),
       ...(cluster?.ranges ?? []),
@@ -70,6 +71,15 @@ function compileInput({ config, generation, cluster, ...input }: SnapshotInput):
     generation,
     readsServerNames: true,
   };
+}
+
+/** The pools of the configuration, as the objects they stand for. */
+function poolDocuments({ egress }: GatewayConfig): SourcedDocument[] {
+  return egress.pools.map(({ name, ...spec }) => ({
+    value: { apiVersion: sallyportVersion, kind: 'EgressIPPool', metadata: { name }, spec },
+    file: 'egress.pools of the configuration',
+    locate: () => ({ line: 0, column: 0 }),
+  }));
 }
 
 function snapshotOf(

@@ -146,32 +146,34 @@ const defaultSchema = z.strictObject({
   ),
 });
 
+export const poolSpecSchema = z.strictObject({
+  addresses: z
+    .array(rangeSchema)
+    .min(1)
+    .max(256)
+    .superRefine(refuseOverlaps)
+    .describe(
+      'Addresses that connections may leave from: single ones (192.0.2.10), blocks (192.0.2.16/29) with all their addresses, and ranges (192.0.2.40-192.0.2.49). At most 65536 an entry, and each address once.',
+    ),
+  allowed: allowedSchema
+    .optional()
+    .describe(
+      'Which policies may name this pool in a rule: those of these namespaces and those of these names, and no others. Absent allows all.',
+    ),
+  default: defaultSchema.optional().describe('Whom this pool serves without being named.'),
+  onExhausted: z
+    .enum(['Refuse', 'Default'])
+    .default('Refuse')
+    .describe(
+      'What happens to a session when no address of the pool is free or fit: it is refused, or it leaves as if no pool had been named.',
+    ),
+});
+
 export const poolSchema = z.strictObject({
   apiVersion: z.literal(sallyportVersion),
   kind: z.literal('EgressIPPool'),
   metadata: clusterMetadataSchema,
-  spec: z.strictObject({
-    addresses: z
-      .array(rangeSchema)
-      .min(1)
-      .max(256)
-      .superRefine(refuseOverlaps)
-      .describe(
-        'Addresses that connections may leave from: single ones (192.0.2.10), blocks (192.0.2.16/29) with all their addresses, and ranges (192.0.2.40-192.0.2.49). At most 65536 an entry, and each address once.',
-      ),
-    allowed: allowedSchema
-      .optional()
-      .describe(
-        'Which policies may name this pool in a rule: those of these namespaces and those of these names, and no others. Absent allows all.',
-      ),
-    default: defaultSchema.optional().describe('Whom this pool serves without being named.'),
-    onExhausted: z
-      .enum(['Refuse', 'Default'])
-      .default('Refuse')
-      .describe(
-        'What happens to a session when no address of the pool is free or fit: it is refused, or it leaves as if no pool had been named.',
-      ),
-  }),
+  spec: poolSpecSchema,
   status: z.unknown().optional(),
 });
 

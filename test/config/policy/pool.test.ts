@@ -2,9 +2,11 @@
 // pool, and whom it serves unnamed.
 
 import test from 'ava';
+import { gatewayConfigSchema } from '../../../config/gateway-config.ts';
 import { parseAddress } from '../../../config/policy/address.ts';
 import { addressesOf, mayName, poolContains, poolFor, poolOf } from '../../../config/policy/pools.ts';
 import { type EgressIPPool, poolSchema } from '../../../config/policy/schema-pool.ts';
+import { buildSnapshot } from '../../../config/snapshot.ts';
 import { clusterPolicy, compileYaml, decideWhole, summary } from './compile-yaml.ts';
 
 const pool = (spec: object) => ({
@@ -186,4 +188,26 @@ test('the pool of a connection: the named one, else the first by name that serve
   t.is(poolFor(pools, decision, workload('web')), all);
   t.is(poolFor(pools, decision, null), null, 'a client that is no workload has no namespace');
   t.is(poolFor(pools, { ...decision, egressIPPool: 'c' }, workload('pay')), named);
+});
+
+test('pools of the configuration are as those of files, and a name is given once', t => {
+  const config = gatewayConfigSchema.parse({
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'GatewayConfig',
+    listeners: [{ name: 'proxy', port: 0 }],
+    egress: { pools: [{ name: 'a', addresses: ['192.0.2.0/30'], onExhausted: 'Default' }] },
+  });
+  const file = {
+    value: poolSchema.parse(pool({ addresses: ['192.0.2.9'] })),
+    file: 'pools.yaml',
+    locate: () => ({ line: 7, column: 1 }),
+  };
+  const self = { addresses: [], ports: [] };
+  const input = { config, users: new Map(), cluster: null, generation: 1, self, hostAddresses: [] };
+  const { snapshot, problems } = buildSnapshot({ ...input, documents: [] });
+  t.deepEqual(problems, []);
+  t.like(snapshot.policy.pools.get('a'), { total: 4, onExhausted: 'Default', allowed: null });
+  const twice = buildSnapshot({ ...input, documents: [file] });
+  t.like(twice.problems[0], { file: 'pools.yaml', line: 7, severity: 'error' });
+  t.regex(twice.problems[0]!.message, /EgressIPPool\/a is already defined at egress\.pools/);
 });
