@@ -37,6 +37,7 @@ const freeConfiguration = Object.fromEntries(
 ) as Record<string, z.ZodType>;
 
 const { podCidrs, networkPolicies, status, lease } = gatewayConfigSchema.shape.kubernetes.unwrap().shape;
+const interfaceName = z.string().regex(/^([^/\s.][^/\s]{0,14})?$/);
 
 const configuration = z.strictObject({
   ...freeConfiguration,
@@ -91,7 +92,15 @@ const values = z.strictObject({
     podCidrs,
     lease: lease.unwrap(),
   }),
-  egress: z.strictObject({ sourceAddresses: z.array(z.string().min(2)) }),
+  egress: z.strictObject({
+    sourceAddresses: z.array(z.string().min(2)),
+    ownAddresses: z.strictObject({
+      enabled,
+      interface: interfaceName,
+      pools: z.array(objectName.min(1)),
+      leaseDuration: duration,
+    }),
+  }),
   hostNetwork: z.boolean(),
   drain: z.strictObject({
     preStopSeconds: seconds,

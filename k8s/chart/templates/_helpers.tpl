@@ -113,6 +113,16 @@ lease: {{ toJson . }}
 {{- if $.Values.injection.enabled }}
 injectionConfigMap: {{ include "sallyport.injectionConfigMap" $ }}
 {{- end }}
+{{- with $.Values.egress.ownAddresses }}
+{{- if .enabled }}
+ownAddresses:
+  interface: {{ .interface | quote }}
+  leaseDuration: {{ .leaseDuration }}
+  {{- with .pools }}
+  pools: {{ toJson . }}
+  {{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -174,6 +184,17 @@ injectionConfigMap: {{ include "sallyport.injectionConfigMap" $ }}
 {{- end -}}
 {{- if and .Values.injection.enabled (not .Values.kubernetes.enabled) -}}
 {{- fail "injection needs kubernetes.enabled: NO_PROXY is computed from the cluster" -}}
+{{- end -}}
+{{- if .Values.egress.ownAddresses.enabled -}}
+{{- if not .Values.egress.ownAddresses.interface -}}
+{{- fail "egress.ownAddresses: give it the interface of the nodes that takes the addresses, such as eth0" -}}
+{{- end -}}
+{{- if not .Values.hostNetwork -}}
+{{- fail "egress.ownAddresses needs hostNetwork: true, since the addresses are taken on the nodes' own network" -}}
+{{- end -}}
+{{- if or (not .Values.kubernetes.enabled) (ne .Values.kubernetes.status "Write") -}}
+{{- fail "egress.ownAddresses needs kubernetes.enabled and kubernetes.status Write: a Lease says who has an address" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
