@@ -6,6 +6,9 @@
 // reports it, has lost it: that, and nothing less, proves an order. The order in which news arrive proves nothing,
 // since they are written by many kubelets; and a start alone does not either, since a pod that starts first may be the
 // last to get its sandbox.
+//
+// Kubelets are believed. The API server lets a node write the status of its own pods alone, but one that lies about
+// addresses and times can bring pods of other nodes into doubt, or take their place.
 
 import { parseAddress } from '../config/policy/address.ts';
 import { classify } from '../config/policy/special-purpose.ts';
@@ -143,7 +146,8 @@ export class AddressClaims<T extends Claimant> {
   }
 
   #notePublic(address: string): void {
-    if (classify(parseAddress(address)!).length > 0) return;
+    const parsed = parseAddress(address);
+    if (parsed === null || classify(parsed).length > 0) return;
     this.#public.add(address);
     this.#publicVersion += 1;
   }

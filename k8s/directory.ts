@@ -21,38 +21,29 @@
 // opened in that time are closed when they come.
 
 import type { AddressOwner, PodWorkload } from '../config/cluster.ts';
-import { type Cidr, type IpAddress, parseCidr } from '../config/policy/address.ts';
+import type { Cidr, IpAddress } from '../config/policy/address.ts';
 import { withoutMapping } from '../config/policy/embedded-ipv4.ts';
-import { noNode, type PrefixTable, prefixTable } from '../config/policy/prefix-table.ts';
 import { AddressClaims } from './address-claims.ts';
-import type { Labels, NamespaceFacts, NodeFacts, PodFacts } from './pods.ts';
+import { ClusterNodes } from './cluster-nodes.ts';
+import {
+  claimsAlike,
+  hasAddressesAnew,
+  keepsAddresses,
+  type NamespaceRecord,
+  type PodAnswer,
+  type PodRecord,
+  sameLabels,
+  sameWorkload,
+  workloadOf,
+} from './pod-record.ts';
+import type { NamespaceFacts, NodeFacts, PodFacts } from './pods.ts';
 
 /** How long after the end of its grace a pod may still be on its way out, in milliseconds. */
 const overdueAfterMs = 60_000;
 /** How long an address stays in doubt when the other pod that claimed it has gone, in milliseconds. */
 const settlingMs = 60_000;
 
-type PodAnswer = AddressOwner & { readonly kind: 'pod' };
 type WorkloadChanges = ReadonlyMap<PodWorkload, PodWorkload | null>;
-
-/** One pod with the addresses it has; the same pod with other ones is another record. */
-interface PodRecord {
-  facts: PodFacts;
-  readonly namespace: NamespaceRecord;
-  /** Addresses that it still reports, and a later pod is proved to have taken. It has no others either. */
-  lost: readonly string[];
-  /** Made when first asked for. */
-  answer: PodAnswer | null;
-  removed: boolean;
-  /** The replacement that last told of it. */
-  seen: number;
-}
-
-interface NamespaceRecord {
-  /** With `kubernetes.io/metadata.name`; null while the namespace is not known. */
-  labels: Labels | null;
-  readonly pods: Map<string, PodRecord>;
-}
 
 /** Plain JSON, for the saved copy. */
 export interface SavedDirectory {
@@ -73,17 +64,13 @@ export class Directory {
   readonly #byUid = new Map<string, PodRecord>();
   readonly #recordOf = new WeakMap<PodWorkload, PodRecord>();
   readonly #claims = new AddressClaims<PodRecord>();
-  readonly #nodes = new Map<string, NodeFacts>();
+  readonly #nodes = new ClusterNodes();
   /** Pods with a deletion time that have not ended. */
   readonly #leaving = new Set<PodRecord>();
   /** Addresses that were contested until another pod went, and when they stop being in doubt for that. */
   readonly #settling = new Map<string, number>();
   readonly #listeners: ((changes: WorkloadChanges) => void)[] = [];
   readonly #addressListeners: ((addresses: ReadonlySet<string>) => void)[] = [];
-  #configuredRanges: readonly Cidr[] = none;
-  /** Null after a change, until it is asked for. */
-  #podRanges: PrefixTable<true> | null = null;
-  #nodesVersion = 0;
   #replacements = 0;
   /** Values given out before the change under way that it may have replaced. */
   #before = new Map<PodRecord, PodWorkload>();
@@ -107,7 +94,7 @@ export class Directory {
     const pod = claimants[0];
     if (pod !== undefined) return this.#answerFor(plain.text, pod);
     if (node !== null) return { kind: 'node', name: node };
-    return this.#isOfPodNetwork(plain) ? pending : outside;
+    return this.#nodes.arePodsAt(plain) ? pending : outside;
   }
 
   /** The pod that runs under this uid, hostNetwork ones included; null for any other. */
@@ -145,7 +132,7 @@ export class Directory {
 
   /** Grows when `nodes()` or `publicAddresses()` give something else. */
   get rangesVersion(): number {
-    return this.#nodesVersion + this.#claims.publicVersion;
+    return this.#nodes.version + this.#claims.publicVersion;
   }
 
   nodes(): Iterable<NodeFacts> {
@@ -159,8 +146,7 @@ export class Directory {
 
   /** Ranges of the pod network beside those that nodes tell. */
   setPodRanges(cidrs: readonly Cidr[]): void {
-    this.#configuredRanges = cidrs;
-    this.#podRanges = null;
+    this.#nodes.setPodRanges(cidrs);
   }
 
   replacePods(facts: Iterable<PodFacts>): void {
@@ -254,7 +240,7 @@ export class Directory {
 
   #replaceNodes(facts: Iterable<NodeFacts>): void {
     const named = new Map([...facts].map(each => [each.name, each]));
-    for (const name of [...this.#nodes.keys()]) if (!named.has(name)) this.#dropNode(name);
+    for (const { name } of [...this.#nodes.values()]) if (!named.has(name)) this.#dropNode(name);
     for (const each of named.values()) this.#applyNode(each);
   }
 
@@ -411,24 +397,13 @@ export class Directory {
   #applyNode(facts: NodeFacts): void {
     const { name, addresses } = facts;
     const earlier = this.#nodes.get(name);
-    if (earlier !== undefined && sameNode(earlier, facts)) return;
-    if (earlier !== undefined) this.#dropNode(name);
-    this.#nodes.set(name, facts);
+    if (!this.#nodes.set(facts)) return;
+    for (const address of earlier?.addresses ?? none) this.#claims.removeNode(address, name);
     for (const address of addresses) this.#claims.addNode(address, name);
-    this.#nodesChanged();
   }
 
   #dropNode(name: string): void {
-    const earlier = this.#nodes.get(name);
-    if (earlier === undefined) return;
-    this.#nodes.delete(name);
-    for (const address of earlier.addresses) this.#claims.removeNode(address, name);
-    this.#nodesChanged();
-  }
-
-  #nodesChanged(): void {
-    this.#podRanges = null;
-    this.#nodesVersion += 1;
+    for (const address of this.#nodes.delete(name)?.addresses ?? none) this.#claims.removeNode(address, name);
   }
 
   /** The answer that a pod is; null while it is none. */
@@ -469,30 +444,6 @@ export class Directory {
   #isOverdue({ facts: { deletionMs } }: PodRecord): boolean {
     return deletionMs !== null && this.#nowMs() > deletionMs + overdueAfterMs;
   }
-
-  #isOfPodNetwork(address: IpAddress): boolean {
-    this.#podRanges ??= prefixTable(this.#ranges().map(cidr => [cidr, true] as const));
-    return this.#podRanges.find(address) !== noNode;
-  }
-
-  #ranges(): Cidr[] {
-    const told = [...this.#nodes.values()].flatMap(node => node.podCidrs.map(text => parseCidr(text)!));
-    return [...this.#configuredRanges, ...told];
-  }
-}
-
-/** Null for a pod that is nobody now: ended, gone, without its addresses, or in a namespace not known. */
-function workloadOf({ facts, namespace, lost, removed }: PodRecord): PodWorkload | null {
-  if (removed || facts.ended || lost.length > 0 || namespace.labels === null) return null;
-  return Object.freeze({
-    uid: facts.uid,
-    namespace: facts.namespace,
-    pod: facts.name,
-    serviceAccount: facts.serviceAccount,
-    owner: facts.owner,
-    labels: facts.labels,
-    namespaceLabels: namespace.labels,
-  });
 }
 
 function contested(address: string, pods: readonly PodRecord[], node: string | null): AddressOwner {
@@ -515,56 +466,4 @@ function overdue({ namespace, name }: PodFacts): AddressOwner {
     kind: 'doubt',
     reason: `pod ${namespace}/${name} was to be gone by now, and is not known to have ended`,
   };
-}
-
-/** Whether it still has every address that it had. */
-function keepsAddresses(earlier: PodFacts, now: PodFacts): boolean {
-  return (
-    earlier.hostNetwork === now.hostNetwork &&
-    earlier.addresses.every(address => now.addresses.includes(address))
-  );
-}
-
-/** Whether a pod that lost its addresses may have got them again since: it tells of a later moment, or of none now. */
-function hasAddressesAnew({ facts, lost }: PodRecord, now: PodFacts): boolean {
-  return lost.length > 0 && (now.addressedMs ?? Infinity) > (facts.addressedMs ?? Infinity);
-}
-
-/** Whether nothing changed that claims rest on. */
-function claimsAlike(one: PodFacts, other: PodFacts): boolean {
-  return (
-    one.ended === other.ended &&
-    one.hostNetwork === other.hostNetwork &&
-    one.node === other.node &&
-    one.startMs === other.startMs &&
-    one.addressedMs === other.addressedMs &&
-    one.deletionMs === other.deletionMs &&
-    sameTexts(one.addresses, other.addresses)
-  );
-}
-
-function sameNode(one: NodeFacts, other: NodeFacts): boolean {
-  return sameTexts(one.podCidrs, other.podCidrs) && sameTexts(one.addresses, other.addresses);
-}
-
-function sameWorkload(one: PodWorkload, other: PodWorkload): boolean {
-  return (
-    one.serviceAccount === other.serviceAccount &&
-    one.owner === other.owner &&
-    sameLabels(one.labels, other.labels) &&
-    sameLabels(one.namespaceLabels, other.namespaceLabels)
-  );
-}
-
-function sameLabels(one: Labels, other: Labels): boolean {
-  if (one === other) return true;
-  const keys = Object.keys(one);
-  return (
-    keys.length === Object.keys(other).length &&
-    keys.every(key => Object.hasOwn(other, key) && one[key] === other[key])
-  );
-}
-
-function sameTexts(one: readonly string[], other: readonly string[]): boolean {
-  return one.length === other.length && one.every((text, at) => text === other[at]);
 }

@@ -111,6 +111,10 @@ export function addressTextOf(value: unknown): string | null {
   return address === null ? null : withoutMapping(address).text;
 }
 
+export function sameTexts(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((text, at) => text === other[at]);
+}
+
 function partsOf(raw: unknown): { metadata: Fields; spec: Fields; status: Fields } {
   const { metadata, spec, status } = fieldsOf(raw);
   return { metadata: fieldsOf(metadata), spec: fieldsOf(spec), status: fieldsOf(status) };
