@@ -3,7 +3,7 @@
 
 import type { GatewayFacts } from '../config/cluster.ts';
 import { type Api, ApiError } from './api.ts';
-import { type Clock, withJitter } from './monotonic-clock.ts';
+import { Bell, type Clock, withJitter } from './monotonic-clock.ts';
 import { Outage } from './outage.ts';
 
 const times = {
@@ -33,12 +33,14 @@ interface ConfigMap {
 export class InjectionValues {
   readonly #parts: InjectionValuesParts;
   readonly #outage: Outage;
-  readonly #stopped = new AbortController();
+  readonly #bell: Bell;
+  #stopping = false;
   #last: { readonly value: string; readonly atMs: number } | null = null;
   #running: Promise<void> = Promise.resolve();
 
   constructor(parts: InjectionValuesParts) {
     this.#parts = parts;
+    this.#bell = new Bell(parts.clock);
     this.#outage = new Outage(parts.tell, `keeping NO_PROXY in ConfigMap ${parts.configMap}`);
   }
 
@@ -47,15 +49,20 @@ export class InjectionValues {
   }
 
   async stop(): Promise<void> {
-    this.#stopped.abort();
+    this.#stopping = true;
+    this.#bell.ring();
     await this.#running;
   }
 
+  /** This replica leads now: pods wait for a first value, so it does not wait for the next round. */
+  lead(): void {
+    this.#bell.ring();
+  }
+
   async #run(): Promise<void> {
-    const { signal } = this.#stopped;
-    while (!signal.aborted) {
+    while (!this.#stopping) {
       await this.#look();
-      await this.#parts.clock.sleep(withJitter(times.roundMs, 0.1), signal);
+      await this.#bell.wait(withJitter(times.roundMs, 0.1));
     }
   }
 

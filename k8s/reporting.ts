@@ -242,6 +242,7 @@ class RunningReporting implements Reporting {
     const note = `${this.#parts.replica} leads, term ${this.#elector.term()}`;
     this.#events.tell({ type: 'Normal', reason: 'LeaderElected', action: 'Lead', note });
     this.#events.lead();
+    this.#injection?.lead();
   }
 
   async #run(): Promise<void> {

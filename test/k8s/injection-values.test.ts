@@ -99,6 +99,16 @@ test('who does not lead, or does not know the value, asks nothing', async t => {
   t.is(server.calls.length, 0);
 });
 
+test('a new leader does not wait for the next round', async t => {
+  const { server, clock, now, values } = stage(false);
+  server.put(path, configMap({}));
+  await clock.advance(1_000);
+  now.leads = true;
+  values.lead();
+  await clock.advance(0);
+  t.is(server.objects.get(path).data.noProxy, '10.0.0.0/8,.svc');
+});
+
 test('leadership lost between reading and writing: nothing is written', async t => {
   const { server, clock, now, writes } = stage(false);
   server.put(path, configMap({}));

@@ -402,6 +402,16 @@ test('replicas that find other problems are told of', async t => {
   t.deepEqual(told, ['warn: a replica finds other problems in the same objects']);
 });
 
+test('the leader keeps NO_PROXY, from the moment that it leads', async t => {
+  const cluster = new TestedCluster();
+  const path = '/api/v1/namespaces/egress/configmaps/injection';
+  cluster.server.put(path, { metadata: { name: 'injection' }, data: {} });
+  for (const name of ['a', 'b']) new Replica(cluster, name, { injectionConfigMap: 'injection' });
+  await cluster.clock.advance(3_000);
+  t.is(cluster.server.objects.get(path).data.noProxy, '.svc');
+  t.is(new Set(cluster.server.calls.filter(call => call.path === path).map(({ from }) => from)).size, 1);
+});
+
 test('with status Off there is nothing at all', async t => {
   const cluster = new TestedCluster();
   const replica = new Replica(cluster, 'a', { status: 'Off', injectionConfigMap: 'x' });
