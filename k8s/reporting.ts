@@ -59,7 +59,7 @@ export interface Reporting {
 const times = {
   /** Between two looks at all statuses at least, and the share of the time that these looks may take. */
   gapMs: 100,
-  share: 0.2,
+  share: 0.1,
   /** Between two looks where nothing was heard: replicas may have gone silent. */
   idleMs: 5_000,
   /** For each of the two halves of `stop`. */

@@ -10,13 +10,19 @@ import type { PolicyObject } from '../../k8s/objects.ts';
 import { type Reporting, startReporting } from '../../k8s/reporting.ts';
 import type { KubernetesObject } from '../support/cluster/api-client.ts';
 import { startCluster, type TestCluster } from '../support/cluster/cluster.ts';
-import { gatewayKubeconfig, gatewayNamespace, install } from '../support/cluster/installation.ts';
+import {
+  gatewayKubeconfig,
+  gatewayNamespace,
+  install,
+  startReplica,
+} from '../support/cluster/installation.ts';
 import { fileLifetime } from '../support/lifetime.ts';
 import { eventually } from '../support/waiting.ts';
 
 const life = fileLifetime(test);
 let cluster: TestCluster;
 let replicas: readonly [Replica, Replica];
+let third: Replica;
 
 test.before(async () => {
   cluster = life.own(await startCluster({ audit: true }));
@@ -163,6 +169,14 @@ const eventsAbout = async (name: string) =>
   (await cluster.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event' })).filter(
     ({ regarding }) => regarding.name === name,
   );
+
+const replicaLeases = () =>
+  cluster.list({
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    namespace: gatewayNamespace,
+    labelSelector: 'sallyport.dev/role=replica',
+  });
 
 const leading = () => eventually(() => replicas.find(({ reporting }) => reporting.leader()), 'a leader');
 
@@ -328,7 +342,7 @@ test.serial('NO_PROXY is kept in the ConfigMap of the injection, by who leads ne
   const ref = { apiVersion: 'v1', kind: 'ConfigMap', namespace: gatewayNamespace };
   const configMaps = await cluster.list(ref);
   const injection = configMaps.find(({ data }) => data && 'httpProxy' in data)!;
-  const replica = await Replica.start('gateway-2', { injectionConfigMap: injection.metadata.name });
+  third = await Replica.start('gateway-2', { injectionConfigMap: injection.metadata.name });
   // Only a leader writes it.
   for (const each of replicas) await each.reporting.stop();
   const data = await eventually(async () => {
@@ -336,7 +350,7 @@ test.serial('NO_PROXY is kept in the ConfigMap of the injection, by who leads ne
     return now?.data.noProxy === '.svc,10.0.0.0/8' ? now.data : undefined;
   }, 'NO_PROXY');
   t.deepEqual({ ...data, noProxy: '' }, { ...injection.data, noProxy: '' }, 'and nothing else is touched');
-  t.true(replica.reporting.leader());
+  t.true(third.reporting.leader());
 });
 
 test.serial(
@@ -345,18 +359,27 @@ test.serial(
     const status = await statusOf('counted');
     t.is(status.hits, 21);
     t.true(inForce(status));
-    const leases = await cluster.list({
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      namespace: gatewayNamespace,
-      labelSelector: 'sallyport.dev/role=replica',
-    });
     t.deepEqual(
-      leases.map(({ metadata }) => metadata.name),
+      (await replicaLeases()).map(({ metadata }) => metadata.name),
       ['sallyport-replica-gateway-2'],
     );
   },
 );
+
+test.serial('two gateways report what they decide by', async t => {
+  await third.reporting.stop();
+  for (const name of ['gateway-3', 'gateway-4']) life.own(await startReplica(cluster, name));
+  await eventually(async () => {
+    const ready = (await replicaLeases()).map(
+      ({ metadata }) => metadata.annotations?.['sallyport.dev/ready'],
+    );
+    return ready.join() === 'true,true' || undefined;
+  }, 'both to be ready');
+  await cluster.apply(policy('real'));
+  const status = await becomes('real', 'in force', inForce);
+  t.is(status.programmed?.message, 'in force in 2 of 2 replicas');
+  t.like(await statusOf('counted'), { hits: 21, programmed: { status: 'True' } });
+});
 
 test.serial('nothing that was asked for was forbidden, and nothing was asked in vain', async t => {
   const events = (await cluster.auditEvents()).filter(
