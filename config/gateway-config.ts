@@ -2,9 +2,10 @@
 // It knows no files and no sockets: load.ts reads, the gateway acts.
 
 import { z } from 'zod';
-import { cidrProblem, parseAddress } from './policy/address.ts';
-import { nameSchema } from './policy/schema-parts.ts';
+import { addressBits, type Cidr, cidrOf, cidrProblem, parseAddress, parseCidr } from './policy/address.ts';
+import { nameSchema, refuse } from './policy/schema-parts.ts';
 import { poolSpecSchema } from './policy/schema-pool.ts';
+import { parseReflectorUrl, type ReflectorUrl } from './reflector-url.ts';
 
 const durationUnitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const byteUnit: Record<string, number> = {
@@ -63,6 +64,39 @@ const cidr = z.string().superRefine((text, context) => {
   if (problem === null) return;
   const { message, remedy } = problem;
   context.addIssue({ code: 'custom', message, params: { remedy }, input: text });
+});
+
+/** An address or a block, as a block. */
+const addressOrCidr = z.string().transform((text, context): Cidr => {
+  const single = parseAddress(text);
+  const block = single === null ? parseCidr(text) : cidrOf(single, addressBits(single.family));
+  if (block !== null) return block;
+  refuse(context, { ...cidrProblem(text)!, input: text });
+  return z.NEVER;
+});
+
+const reflectorUrl = z.string().transform((text, context): ReflectorUrl => {
+  const url = parseReflectorUrl(text);
+  if (!('message' in url)) return url;
+  refuse(context, { ...url, input: text });
+  return z.NEVER;
+});
+
+/** Asks reflectors which address they see for each source address. Absent: nobody is asked. */
+const attestationSchema = z.strictObject({
+  reflectors: z
+    .array(reflectorUrl)
+    .min(1)
+    .max(8)
+    .refine(urls => new Set(urls.map(({ text }) => text)).size === urls.length, 'each reflector once'),
+  /** Addresses that may be seen beside those of the source address's own pool: of a NAT, of a network's own feature. */
+  expected: z.array(addressOrCidr).max(256).default([]),
+  /** From the start of one round to that of the next. */
+  interval: duration('60s', 10_000, 3_600_000),
+  /** One question, from the look-up of the reflector's name to the end of its answer. */
+  timeout: duration('5s', 100, 60_000),
+  /** Tell: the log, the metrics and /egress-addresses say so, and the gateway stays ready. */
+  onMismatch: z.enum(['NotReady', 'Tell']).default('NotReady'),
 });
 
 /** Every limit of the gateway: its unit, default and range. README and the limits table are held against this by a test. */
@@ -315,6 +349,7 @@ export const gatewayConfigSchema = z
         pools: z.array(poolSpecSchema.extend({ name: nameSchema })).default([]),
         /** Pools of which this host must have an address for the gateway to be ready. */
         required: z.array(z.string().min(1)).default([]),
+        attestation: attestationSchema.optional(),
       })
       .prefault({}),
     limits: limitsSchema,
@@ -358,3 +393,4 @@ export const gatewayConfigSchema = z
 export type GatewayConfig = z.output<typeof gatewayConfigSchema>;
 export type Limits = z.output<typeof limitsSchema>;
 export type ListenerConfig = z.output<typeof listenerSchema>;
+export type AttestationConfig = z.output<typeof attestationSchema>;

@@ -4,7 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { Holder } from '../config/holder.ts';
-import { parseAddress } from '../config/policy/address.ts';
+import { type IpAddress, parseAddress } from '../config/policy/address.ts';
 import { addressesOf } from '../config/policy/pools.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { LocalAddresses } from './exit/local-addresses.ts';
@@ -155,6 +155,15 @@ export class EgressAddresses {
 
   states(): PoolState[] {
     return poolStates(this.#holder.current(), this.local, this.#sessions);
+  }
+
+  /** The addresses that connections leave from here; null where the kernel chooses: no pool, none configured. */
+  sources(): readonly IpAddress[] | null {
+    const { policy, sourceAddresses } = this.#holder.current();
+    if (policy.pools.size === 0 && sourceAddresses.length === 0) return null;
+    const ofPools = [...policy.pools.values()].flatMap(pool => this.local.ofPool(pool));
+    const configured = sourceAddresses.filter(address => this.local.has(address));
+    return [...new Map([...ofPools, ...configured].map(address => [address.text, address])).values()];
   }
 
   /** What /egress-addresses shows. */

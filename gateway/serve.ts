@@ -7,6 +7,7 @@ import { type AdminServer, createAdminServer, type Readiness } from './admin/ser
 import { DenialExplainer } from './admission/nearest-rule.ts';
 import { NameResolver } from './admission/resolve.ts';
 import { createUserVerifier } from './admission/users.ts';
+import { Attestation } from './attestation.ts';
 import { ClusterLink, clusterReaders } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
 import { EgressAddresses } from './egress-addresses.ts';
@@ -73,6 +74,7 @@ class RunningGateway {
   readonly #expiries = new Expiries();
   readonly #hits = new PolicyHits();
   readonly #egress: EgressAddresses;
+  readonly #attestation: Attestation;
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
   #admin: AdminServer | null = null;
@@ -112,6 +114,15 @@ class RunningGateway {
       cluster: null,
     };
     this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };
+    this.#attestation = new Attestation({
+      current: configuration.holder.current,
+      sources: () => this.#egress.sources(),
+      resolve: async name => {
+        const { dns, limits } = configuration.holder.current().config;
+        return admission.resolver.resolve(name, dns?.servers ?? null, limits);
+      },
+      tell: (level, fields, text) => this.#messages[level](fields, text),
+    });
     this.#metrics = new Metrics(this.#readers());
     const most = Math.min(config.limits.sessions, mostByDescriptors);
     this.#mostConnections = most + Math.ceil(most / 10) + 16;
@@ -160,7 +171,7 @@ class RunningGateway {
         body: await this.#metrics.registry.metrics(),
       }),
       readiness: () => this.#readiness(),
-      egressAddresses: () => this.#egress.published(),
+      egressAddresses: () => ({ ...this.#egress.published(), ...this.#attestation.published() }),
       onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),
     });
     const bound = await this.#admin.listen(config.admin.address, config.admin.port);
@@ -211,6 +222,7 @@ class RunningGateway {
     sessions.sweepProgress(sweepMs);
     const lost = this.#egress.refresh(pools);
     if (lost !== null) this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
+    this.#attestation.sweep();
     if (!this.#expiries.havePassed(Date.now())) return;
     const cut = redecideAll(sessions, holder.current(), this.#gateway.admission.cluster);
     this.#messages.info({ sessionsCut: cut }, 'a rule expired');
@@ -296,6 +308,7 @@ class RunningGateway {
     await this.#watcher?.stop();
     await this.#link?.cluster.stop();
     if (this.#sweeper) clearInterval(this.#sweeper);
+    this.#attestation.stop();
     this.#gateway.pools.close();
     await this.#admin?.close();
     const lost = await this.#log.close(logCloseMs);
@@ -349,7 +362,7 @@ class RunningGateway {
 
   #readiness(): Readiness {
     const trouble = this.#log.trouble;
-    const reasons = [...this.#unfitness(), ...this.#egress.lacking()];
+    const reasons = [...this.#unfitness(), ...this.#egress.lacking(), ...this.#attestation.reasons()];
     const egress = this.#egress.states();
     return {
       ready: reasons.length === 0,
@@ -370,6 +383,7 @@ class RunningGateway {
     return {
       ...(kubernetes && clusterReaders(() => this.#link)),
       ...this.#egress.readers(),
+      ...this.#attestation.readers(),
       sallyport_sessions_open: () => sessions.size,
       sallyport_dns_lookups_total: () => [
         [resolver.lookups.found, { result: 'found' }],

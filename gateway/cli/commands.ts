@@ -11,6 +11,7 @@ import { importCommand } from './import.ts';
 import { learn } from './learn.ts';
 import { lockdownCommand } from './lockdown.ts';
 import { logs } from './logs.ts';
+import { reflector } from './reflector.ts';
 import { replay } from './replay.ts';
 import { serve } from './serve.ts';
 import { test } from './test.ts';
@@ -25,6 +26,7 @@ const commands: readonly Command[] = [
   importCommand,
   lockdownCommand,
   bypass,
+  reflector,
   logs,
 ];
 

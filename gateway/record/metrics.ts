@@ -75,6 +75,21 @@ export const metricTable = {
     'Connections of the fullest (source address, destination address, port); that many local ports are taken.',
   ],
   sallyport_source_ports: ['gauge', [], 'Local ports that one such pair has.'],
+  sallyport_egress_attested: [
+    'gauge',
+    ['source'],
+    'Attestation: 1 where reflectors see an address that may be seen for this source address, 0 where one sees another; absent where none answers. Source `kernel-ipv4` and `kernel-ipv6` is the choice of the kernel.',
+  ],
+  sallyport_attestation_age_seconds: [
+    'gauge',
+    ['source'],
+    'Attestation: time since a reflector last answered for this source address, or since the first question.',
+  ],
+  sallyport_attestations_total: [
+    'counter',
+    ['result'],
+    'Attestation: questions by what came of them: confirmed, mismatch, seen (nothing to hold it against), unreachable (no usable answer), skipped (no address of that family).',
+  ],
   sallyport_cluster_synced: [
     'gauge',
     [],
