@@ -145,6 +145,14 @@ export interface HostAddresses {
   removeLeftovers(addresses: readonly IpAddress[]): void;
 }
 
+/** A pool as this replica has it. */
+export interface PoolUse {
+  /** Addresses of the pool, wherever they are. */
+  readonly total: number;
+  /** Open sessions by address, of the addresses that this host has. */
+  readonly sessions: ReadonlyMap<string, number>;
+}
+
 /** What the cluster's side needs of the gateway. */
 export interface GatewayFacts {
   readonly version: string;
@@ -154,6 +162,8 @@ export interface GatewayFacts {
   ready(): boolean;
   /** How often each policy decided since the start, by its label (`EgressPolicy/namespace/name`). */
   hits(): ReadonlyMap<string, number>;
+  /** EgressIPPools in force, by name. */
+  pools(): ReadonlyMap<string, PoolUse>;
   /** Null where this gateway takes no addresses itself. */
   readonly hostAddresses: HostAddresses | null;
   /** A line of the gateway's own messages; `fields` hold no secret. */

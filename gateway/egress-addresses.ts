@@ -3,9 +3,10 @@
 // none.
 
 import { readFileSync } from 'node:fs';
+import type { PoolUse } from '../config/cluster.ts';
 import type { Holder } from '../config/holder.ts';
 import { type IpAddress, parseAddress } from '../config/policy/address.ts';
-import { addressesOf } from '../config/policy/pools.ts';
+import { addressesOf, type EgressPool } from '../config/policy/pools.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { LocalAddresses } from './exit/local-addresses.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
@@ -170,6 +171,18 @@ export class EgressAddresses {
   published() {
     const addresses = publishedAddresses(this.#holder.current());
     return { addresses, pools: this.states(), fullest: fullestPair(this.#sessions) };
+  }
+
+  /** For the status of EgressIPPools. */
+  use(): ReadonlyMap<string, PoolUse> {
+    const { pools } = this.#holder.current().policy;
+    const open = sessionsByPool(this.#sessions);
+    const useOf = (pool: EgressPool): PoolUse => {
+      const { name, total } = pool;
+      const here = this.local.ofPool(pool);
+      return { total, sessions: new Map(here.map(({ text }) => [text, open.get(name)?.get(text) ?? 0])) };
+    };
+    return new Map([...pools.values()].map(pool => [pool.name, useOf(pool)]));
   }
 
   /** Pools that the configuration wants an address of, and that have none here; one sentence each. */

@@ -2,13 +2,13 @@
 // and soon after something changed. It reads nobody else's; the leader does (replicas.ts).
 
 import { createHash } from 'node:crypto';
-import type { GatewayFacts } from '../config/cluster.ts';
+import type { GatewayFacts, PoolUse } from '../config/cluster.ts';
 import { type Api, ApiError } from './api.ts';
 import { type Lease, leaseKind, leasePath, leasesPath } from './lease.ts';
 import { microTime } from './micro-time.ts';
 import { Bell, type Clock, withJitter } from './monotonic-clock.ts';
 import { Outage } from './outage.ts';
-import { reportAnnotations, writeApplied, writeHits } from './replica-report.ts';
+import { reportAnnotations, writeAddresses, writeApplied, writeHits } from './replica-report.ts';
 
 const times = {
   /** Between two renewals. */
@@ -33,6 +33,7 @@ export interface OwnState {
   /** Digest. */
   readonly problems: string;
   readonly hits: ReadonlyMap<string, number>;
+  readonly pools: ReadonlyMap<string, PoolUse>;
 }
 
 interface ReplicaLeaseParts {
@@ -219,6 +220,7 @@ export class ReplicaLease {
       [reportAnnotations.ready]: String(state.ready),
       [reportAnnotations.applied]: writeApplied(state.applied),
       [reportAnnotations.problems]: state.problems,
+      [reportAnnotations.addresses]: writeAddresses(state.pools),
       ...(withHits ? this.#hitAnnotations(state) : {}),
     };
   }

@@ -18,7 +18,7 @@ import { Outage } from './outage.ts';
 import { type OwnState, ReplicaLease, replicaLeaseName } from './replica-lease.ts';
 import { problemsDigest, type ReplicaReport, writeApplied } from './replica-report.ts';
 import { Replicas } from './replicas.ts';
-import { conditionIn, desiredStatus, type Status } from './status.ts';
+import { conditionIn, desiredStatus, type PoolCounts, type Status } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
 
 export interface ReportingParts {
@@ -227,6 +227,7 @@ class RunningReporting implements Reporting {
       applied: this.#versions,
       problems: this.#digest,
       hits: facts.hits(),
+      pools: facts.pools(),
     };
   }
 
@@ -272,7 +273,7 @@ class RunningReporting implements Reporting {
     for (const [at, object] of objects.entries()) {
       if (at % turnSize === turnSize - 1) await nextTurn();
       if (!this.#elector.held()) return;
-      this.#judge(this.#writer.latest(object), ready);
+      this.#judge(this.#writer.latest(object), ready, reports);
     }
     this.#forgetAllBut(objects);
   }
@@ -284,7 +285,7 @@ class RunningReporting implements Reporting {
   }
 
   /** Before the leader itself has this generation in force, it does not know what is wrong with it. */
-  #judge(object: PolicyObject, ready: readonly ReplicaReport[]): void {
+  #judge(object: PolicyObject, ready: readonly ReplicaReport[], live: readonly ReplicaReport[]): void {
     if (!this.#appliedHere.has(object)) return;
     const label = labelOf(object);
     const acknowledged = ready.filter(({ applied }) => this.#sights.isAcknowledged(object, applied)).length;
@@ -294,9 +295,22 @@ class RunningReporting implements Reporting {
       replicas: { ready: ready.length, acknowledged },
       hits: this.#hits.totalOf(object.uid, label, hitsIn(object)),
       lastHit: this.#hits.lastOf(label),
+      addresses: this.#addressesOf(object, live),
       now: this.#clock.now(),
     });
     this.#writer.want({ object, status, onWritten: () => this.#tellOfAcceptance(object, status) });
+  }
+
+  /** Of all replicas together; null for what is no pool, or not in force here. */
+  #addressesOf({ kind, name }: PolicyObject, live: readonly ReplicaReport[]): PoolCounts | null {
+    const pool = kind === 'EgressIPPool' ? this.#parts.facts.pools().get(name) : undefined;
+    if (!pool) return null;
+    const held = new Map<string, number>();
+    for (const { addresses } of live)
+      for (const [address, sessions] of addresses.get(name) ?? [])
+        held.set(address, (held.get(address) ?? 0) + sessions);
+    const used = [...held.values()].filter(sessions => sessions > 0).length;
+    return { total: pool.total, used, free: Math.max(0, pool.total - held.size) };
   }
 
   /** One Event for each change of mind, since it is told when the status that says so was written. */

@@ -30,7 +30,14 @@ export interface Status {
   readonly hits?: number;
   /** When the last of them was reported; absent where that is not known. */
   readonly lastHitTime?: string;
+  /** Addresses; pools only. */
+  readonly total?: number;
+  readonly used?: number;
+  readonly free?: number;
 }
+
+/** Addresses of a pool: all, those that sessions leave from, those that no replica has. */
+export type PoolCounts = Required<Pick<Status, 'total' | 'used' | 'free'>>;
 
 export interface StatusInput {
   /** With the status that it has now. */
@@ -42,6 +49,8 @@ export interface StatusInput {
   readonly hits: number;
   /** Null where it is not known: what the status says stays. */
   readonly lastHit: Date | null;
+  /** Of a pool that is in force; null otherwise. */
+  readonly addresses: PoolCounts | null;
   readonly now: Date;
 }
 
@@ -69,6 +78,7 @@ export function desiredStatus(input: StatusInput): Status {
     observedGeneration: object.generation,
     conditions: [...ours, ...foreign.slice(0, limits.foreignConditions)],
     ...usageOf(input),
+    ...input.addresses,
   };
 }
 
@@ -149,8 +159,8 @@ export function conditionIn(
 }
 
 /**
- * Whether the status is to be written: `urgent` where people wait for it, `progress` where replicas follow one by one,
- * `gentle` where only counts have changed. `lastTransitionTime` and `lastHitTime` are no news by themselves.
+ * Whether the status is to be written: `urgent` where people wait for it, `progress` where replicas follow one by one or
+ * the addresses of a pool are in other use, `gentle` where only other counts have changed. `lastTransitionTime` and `lastHitTime` are no news by themselves.
  */
 export function newsIn(
   actual: Readonly<Record<string, unknown>> | null,
@@ -166,6 +176,8 @@ export function newsIn(
     actual.hits === desired.hits &&
     actual.rules === desired.rules &&
     messages(ours).sort().join('\n') === messages(before).sort().join('\n');
+  const samePool = (['total', 'used', 'free'] as const).every(count => actual[count] === desired[count]);
+  if (!samePool) return 'progress';
   if (isSame) return 'none';
   return conditionIn({ ...desired }, 'Programmed')?.reason === 'Pending' ? 'progress' : 'gentle';
 }

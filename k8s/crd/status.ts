@@ -45,6 +45,7 @@ const condition: Schema = {
 
 const common: Readonly<Record<string, Schema>> = {
   observedGeneration: count('The metadata.generation that this status is about.'),
+  term: count('Which leader wrote this: leaseTransitions of the Lease sallyport-leader.'),
   conditions: {
     description:
       'Accepted: the object can be read and means what it says. Programmed: it is in force as it is now, in every replica that takes clients.',

@@ -298,3 +298,30 @@ test("the cluster's own addresses are no destinations, whatever a wide rule says
     t.is((await connect(client, authority)).status, 403, what);
   }
 });
+
+test('a pool is in its status with what is used, and a rule leaves from it', async t => {
+  await cluster.createNamespace('pooled');
+  await cluster.createPod({ namespace: 'pooled', name: 'web', ip: '127.20.12.1' });
+  const group = 'sallyport.dev/v1alpha1';
+  const pool = { apiVersion: group, kind: 'EgressIPPool', metadata: { name: 'partners' } };
+  await cluster.apply({ ...pool, spec: { addresses: ['127.0.5.0/30', '192.0.2.1'] } });
+  const policy = allowOrigin('pooled', 'out');
+  const rules = policy.spec.rules.map(rule => ({ ...rule, egressIPPool: 'partners' }));
+  await cluster.apply({ ...policy, spec: { rules } });
+  await becomes(t, '127.20.12.1', 200);
+  const open = await connectRaw(t, { port: gateway.proxy, from: '127.20.12.1' });
+  t.is((await connect(open, origin.authority)).status, 200);
+  const { record } = await ask(t, '127.20.12.1');
+  t.regex(record.source.address!, /^127\.0\.5\.[0-3]$/);
+  t.is(record.source.pool, 'partners');
+  const status = await eventually(async () => {
+    const found = await cluster.get<{ status?: { used?: number } }>({
+      apiVersion: group,
+      kind: 'EgressIPPool',
+      name: 'partners',
+    });
+    return found?.status?.used === 1 ? found.status : undefined;
+  }, 'the use of the pool');
+  t.like(status, { total: 5, used: 1, free: 1 });
+  await open.end().readAll();
+});

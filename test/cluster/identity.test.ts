@@ -36,6 +36,7 @@ test.serial.before('start a cluster, and watch it', async () => {
     limits: () => config.limits,
     ready: () => true,
     hits: () => new Map(),
+    pools: () => new Map(),
     hostAddresses: null,
     tell: () => undefined,
   });

@@ -102,6 +102,7 @@ class Setup {
       limits: () => this.limits,
       ready: () => true,
       hits: () => new Map(),
+      pools: () => new Map(),
       hostAddresses: null,
       tell: (level, fields, text) => this.told.push({ level, fields, text }),
     };

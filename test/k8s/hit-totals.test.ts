@@ -11,6 +11,7 @@ const report = (started: string, hits: Record<string, number>): ReplicaReport =>
   applied: new Map(),
   problems: '',
   hits: new Map(Object.entries(hits)),
+  addresses: new Map(),
 });
 
 const now = new Date(Date.UTC(2026, 0, 2));

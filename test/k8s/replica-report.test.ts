@@ -7,6 +7,7 @@ import {
   problemsDigest,
   readReport,
   reportAnnotations,
+  writeAddresses,
   writeApplied,
   writeHits,
 } from '../../k8s/replica-report.ts';
@@ -114,4 +115,40 @@ test('the digest tells other problems, not another order or those of files', t =
   t.not(problemsDigest([one]), problemsDigest([other]));
   const { fromCluster: _, ...ofFile } = problem('policies/a.yaml', 'z');
   t.is(problemsDigest([one, ofFile]), problemsDigest([one]));
+});
+
+test('addresses of pools come back with their sessions; empty pools and what is no address are left out', t => {
+  const use = (sessions: Record<string, number>) => ({
+    total: 8,
+    sessions: new Map(Object.entries(sessions)),
+  });
+  const text = writeAddresses(
+    new Map([
+      ['b', use({ '192.0.2.1': 3, '2001:db8::1': 0 })],
+      ['a', use({})],
+    ]),
+  );
+  const read = (value: string) =>
+    readReport(annotationsWith({ [reportAnnotations.addresses]: value }))!.addresses;
+  t.deepEqual([...read(text)], [['b', new Map(Object.entries({ '192.0.2.1': 3, '2001:db8::1': 0 }))]]);
+  t.deepEqual(
+    [...read('{"b":{"nowhere":1,"192.0.2.1":-1,"192.0.2.2":1.5,"192.0.2.3":1}}')],
+    [['b', new Map([['192.0.2.3', 1]])]],
+  );
+  for (const bad of ['', '[]', '{"b":[1]}', '{"b":null}', 'x'])
+    t.is([...read(bad).values()].flatMap(pool => [...pool]).length, 0, bad);
+});
+
+test('addresses stay within their bytes: whole pools, as many as fit', t => {
+  const sessions = new Map(
+    Array.from({ length: 1_000 }, (_, i) => [`10.0.${i >> 8}.${i & 255}`, i] as const),
+  );
+  const pools = new Map(
+    Array.from({ length: 9 }, (_, i) => [`pool-${i}`, { total: 1_000, sessions }] as const),
+  );
+  const text = writeAddresses(pools);
+  t.true(Buffer.byteLength(text) <= 48 * 1024);
+  const read = readReport(annotationsWith({ [reportAnnotations.addresses]: text }))!.addresses;
+  t.true(read.size > 0 && read.size < 9);
+  for (const pool of read.values()) t.is(pool.size, 1_000);
 });

@@ -22,6 +22,7 @@ function stage() {
       applied: { egresspolicies: '10' },
       problems: 'digest',
       hits: new Map([['EgressPolicy/team/web', 3]]),
+      pools: new Map(),
     };
     const lease = new ReplicaLease({
       api: server.as(started),
@@ -62,6 +63,7 @@ test('a replica says that it lives, what it has applied and what it has counted'
   t.deepEqual(metadata.labels, { 'app.kubernetes.io/name': 'sallyport', 'sallyport.dev/role': 'replica' });
   t.deepEqual(metadata.annotations, {
     'sallyport.dev/started': 'one-1',
+    'sallyport.dev/addresses': '{}',
     'sallyport.dev/ready': 'true',
     'sallyport.dev/applied': '{"egresspolicies":"10"}',
     'sallyport.dev/problems': 'digest',

@@ -1,7 +1,7 @@
 // The parts together: several replicas over one fake API, from a change of spec to the status that people read.
 
 import test from 'ava';
-import type { GatewayFacts, KubernetesConfig } from '../../config/cluster.ts';
+import type { GatewayFacts, KubernetesConfig, PoolUse } from '../../config/cluster.ts';
 import type { Problem } from '../../config/policy/compile.ts';
 import { ApiError } from '../../k8s/api.ts';
 import type { PolicyObject } from '../../k8s/objects.ts';
@@ -31,6 +31,7 @@ const problem = (message: string, severity: Problem['severity'] = 'error'): Prob
 class Replica {
   ready = true;
   hits = new Map<string, number>();
+  pools = new Map<string, PoolUse>();
   readonly told: string[] = [];
   readonly reporting: Reporting;
   readonly #cluster: TestedCluster;
@@ -40,6 +41,7 @@ class Replica {
     const facts: Partial<GatewayFacts> = {
       ready: () => this.ready,
       hits: () => new Map(this.hits),
+      pools: () => this.pools,
       tell: (level, _, text) => void this.told.push(`${level}: ${text}`),
     };
     this.reporting = startReporting({

@@ -36,7 +36,15 @@ function stage() {
   ) => {
     const { ready = 2, acknowledged = 2, hits = 0 } = given;
     const replicas = { ready, acknowledged };
-    const status = desiredStatus({ object, problems: [], replicas, hits, lastHit: null, now: clock.now() });
+    const status = desiredStatus({
+      object,
+      problems: [],
+      replicas,
+      hits,
+      lastHit: null,
+      addresses: null,
+      now: clock.now(),
+    });
     writer.want({ object, status, onWritten: () => written.push(object.name) });
   };
   return { server, clock, told, leading, writer, written, stored, want };
@@ -262,7 +270,15 @@ test('two that write the same status do not chase each other', async t => {
     // The other installation has three replicas, of which one lags.
     const object = stored();
     const replicas = { ready: 3, acknowledged: 2 };
-    const other = desiredStatus({ object, problems: [], replicas, hits: 0, lastHit: null, now: clock.now() });
+    const other = desiredStatus({
+      object,
+      problems: [],
+      replicas,
+      hits: 0,
+      lastHit: null,
+      addresses: null,
+      now: clock.now(),
+    });
     server.put(pathOf(object), { metadata: { name: 'web' }, status: other });
     want(stored());
     await clock.advance(1_000);

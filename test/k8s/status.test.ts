@@ -31,6 +31,7 @@ const desired = (given: Partial<StatusInput> = {}) =>
     replicas: { ready: 3, acknowledged: 3 },
     hits: 7,
     lastHit: null,
+    addresses: null,
     now,
     ...given,
   });
@@ -143,6 +144,15 @@ test('sets have no rules and no hits', t => {
   });
   t.deepEqual(Object.keys(set), ['observedGeneration', 'conditions']);
   t.like(condition(set, 'Programmed'), { status: 'True' });
+});
+
+test('a pool tells its addresses, and a change of them is news of progress', t => {
+  const object = policyObject({ kind: 'EgressIPPool', resource: 'egressippools' });
+  const pool = desired({ object, addresses: { total: 8, used: 1, free: 6 } });
+  t.like(pool, { total: 8, used: 1, free: 6 });
+  t.false('hits' in pool);
+  t.is(newsIn({ ...pool }, pool), 'none');
+  t.is(newsIn({ ...pool }, desired({ object, addresses: { total: 8, used: 2, free: 6 } })), 'progress');
 });
 
 test('the time of a transition stays while the status does, whatever else changes', t => {
