@@ -19,7 +19,7 @@ function realisticPod(at: number) {
   const container = (name: string) => ({
     name,
     image: `registry.example.com/${app}/${name}:1.2.3`,
-    env: Array.from({ length: 12 }, (_, n) => ({ name: `SETTING_${n}`, value: text(60) })),
+    env: Array.from({ length: 5 }, (_, n) => ({ name: `SETTING_${n}`, value: text(60) })),
     ports: [{ containerPort: 8080, name: 'http' }],
     readinessProbe: { httpGet: { path: '/ready', port: 'http' }, periodSeconds: 5 },
     livenessProbe: { httpGet: { path: '/live', port: 'http' }, periodSeconds: 10 },
@@ -33,7 +33,7 @@ function realisticPod(at: number) {
       namespace: `team-${at % 20}`,
       name: `${app}-${hash}-${at.toString(36).padStart(5, '0')}`,
       labels,
-      annotations: { 'example.com/checksum': text(64), 'example.com/notes': text(900) },
+      annotations: { 'example.com/checksum': text(64), 'example.com/notes': text(300) },
       ownerReferences: [
         {
           apiVersion: 'apps/v1',

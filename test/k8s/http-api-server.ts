@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { abortConnection } from '../../gateway/os/abort-connection.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests reach into objects of every kind
 type AnyObject = any;
@@ -158,7 +159,7 @@ export class HttpApiServer {
 
   /** Breaks every connection. */
   cut(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) abortConnection(socket);
   }
 
   async close(): Promise<void> {
