@@ -78,7 +78,8 @@ const addressOrCidr = z.string().transform((text, context): Cidr => {
 const reflectorUrl = z.string().transform((text, context): ReflectorUrl => {
   const url = parseReflectorUrl(text);
   if (!('message' in url)) return url;
-  refuse(context, { ...url, input: text });
+  const { message, remedy } = url;
+  context.addIssue({ code: 'custom', message, params: { remedy, isSecret: true }, input: text });
   return z.NEVER;
 });
 

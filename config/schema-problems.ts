@@ -14,7 +14,8 @@ type Issue = z.core.$ZodIssue;
  * What the schema makes of the document, or every reason why it takes it not.
  *
  * Schemas say in `error` what was wanted, as a noun (`a duration such as 10s`). A custom issue with `params.remedy`
- * says in its message what is wrong instead, and in the remedy what to write.
+ * says in its message what is wrong instead, and in the remedy what to write; with `params.isSecret` the value, which may
+ * hold a password, is not repeated.
  */
 export function checkDocument<T>(
   schema: z.ZodType<T>,
@@ -112,9 +113,9 @@ function unknownKey(key: string, known: string, path: Path): Fault {
 }
 
 function faultOfValue(issue: Issue, path: Path, given: unknown): Fault {
-  const remedy = issue.code === 'custom' ? issue.params?.remedy : undefined;
+  const { remedy, isSecret } = (issue.code === 'custom' && issue.params) || {};
   if (typeof remedy === 'string') {
-    const shown = isScalar(given) ? `, got ${show(given)}` : '';
+    const shown = isScalar(given) && !isSecret ? `, got ${show(given)}` : '';
     const kind = isScalar(given) ? 'value' : 'whole';
     return { path, message: `${textOf(path)}: ${issue.message}${shown}`, remedy, kind };
   }

@@ -291,7 +291,9 @@ export class Attestation {
   }
 
   #bySource(read: (pairs: readonly Pair[]) => number | null) {
-    const bySource = Map.groupBy(this.#pairs.values(), ({ source }) => source.name);
+    // Switched off, what is known is forgotten with the next sweep, and shown no more at once.
+    const pairs = this.#config === null ? [] : this.#pairs.values();
+    const bySource = Map.groupBy(pairs, ({ source }) => source.name);
     return [...bySource].flatMap(([source, pairs]) => {
       const value = read(pairs);
       return value === null ? [] : [[value, { source }] as const];

@@ -1,7 +1,6 @@
 // Attestation against real reflectors on loopback: who is asked from where, what follows from an answer, what from none,
 // and what is not followed, believed or waited for. Time is the test's: it says when the next round is due.
 
-import http from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { gatewayConfigSchema } from '../../config/gateway-config.ts';
 import { createHolder } from '../../config/holder.ts';
@@ -12,7 +11,8 @@ import { judge } from '../../gateway/attestation-verdict.ts';
 import { EgressAddresses } from '../../gateway/egress-addresses.ts';
 import { rawHttpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
-import { listen, type Origin, refusingPort } from '../support/tcp-origins.ts';
+import { honest, reflectingOrigin, type Shown, type TestReflector } from '../support/reflector.ts';
+import { refusingPort } from '../support/tcp-origins.ts';
 import { eventually } from '../support/waiting.ts';
 
 function snapshotOf(egress: object): Snapshot {
@@ -30,55 +30,6 @@ function snapshotOf(egress: object): Snapshot {
     self: { addresses: [], ports: [] },
     hostAddresses: [],
   }).snapshot;
-}
-
-interface Asked {
-  peer: string;
-  method: string;
-  url: string;
-  headers: http.IncomingHttpHeaders;
-}
-
-interface TestReflector extends Origin {
-  url: string;
-  asked: Asked[];
-  /** Questions open at once, at most. */
-  most: number;
-  /** What it answers; null leaves a question open. */
-  answer: (peer: string) => string | null;
-}
-
-const honest = (peer: string) => `${peer}\n`;
-
-async function reflector(
-  t: ExecutionContext,
-  answer: TestReflector['answer'] = honest,
-  address?: string,
-): Promise<TestReflector> {
-  let open = 0;
-  const server = http.createServer((request, response) => {
-    const peer = request.socket.remoteAddress!;
-    found.asked.push({ peer, method: request.method!, url: request.url!, headers: request.headers });
-    found.most = Math.max(found.most, ++open);
-    response.on('close', () => open--);
-    const body = found.answer(peer);
-    // In a later turn: questions that came together are open together.
-    if (body !== null) setTimeout(() => response.end(body), 5);
-  });
-  const origin = during(t, await listen(server, address));
-  const asked: Asked[] = [];
-  const found = Object.assign(origin, { url: `http://${origin.authority}/`, asked, most: 0, answer });
-  return found;
-}
-
-interface Shown {
-  source: string;
-  reflector: string;
-  seen: string | null;
-  verdict: string;
-  at: string;
-  translated?: boolean;
-  problem?: string;
 }
 
 interface Given {
@@ -136,6 +87,9 @@ function attesting(t: ExecutionContext, { egress, sources, names = {} }: Given) 
     },
   };
 }
+
+const reflector = async (t: ExecutionContext, answer?: TestReflector['answer'], address?: string) =>
+  during(t, await reflectingOrigin(answer, address));
 
 const attestation = (url: string, more: object = {}) => ({ attestation: { reflectors: [url], ...more } });
 const pool = (name: string, ...texts: string[]) => ({ name, addresses: texts });
@@ -235,7 +189,7 @@ test('a question carries nothing but itself', async t => {
     egress: { sourceAddresses: ['127.31.1.1'], ...attestation(`${there.url}ip?format=text`) },
   });
   await on.round(1);
-  const [{ method, url, headers }] = there.asked as [Asked];
+  const { method, url, headers } = there.asked[0]!;
   t.deepEqual([method, url], ['GET', '/ip?format=text']);
   t.deepEqual(headers, {
     host: there.authority,

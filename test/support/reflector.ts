@@ -1,10 +1,15 @@
-// `sallyport reflector` as a process of its own. It shares no code with the gateway that asks it.
+// Reflectors: `sallyport reflector` as a process of its own, and one in the test's process that answers what a test wants
+// and remembers who asked. They share no code with the gateway that asks.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Leaf } from './certificates.ts';
 import type { Closable } from './lifetime.ts';
+import { listen, type Origin } from './tcp-origins.ts';
 import { within } from './waiting.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -37,4 +42,55 @@ export async function startReflector(listen = '127.0.0.1:0'): Promise<Reflector>
       await within(exited, 'the reflector to end').finally(kill);
     },
   };
+}
+
+interface Asked {
+  method: string;
+  url: string;
+  headers: http.IncomingHttpHeaders;
+}
+
+export interface TestReflector extends Origin {
+  url: string;
+  asked: Asked[];
+  /** Questions open at once, at most. */
+  most: number;
+  /** What it answers to this address; null leaves a question open. */
+  answer: (peer: string) => string | null;
+}
+
+export const honest = (peer: string) => `${peer}\n`;
+
+/** Speaks TLS where it has a certificate. */
+export async function reflectingOrigin(
+  answer: TestReflector['answer'] = honest,
+  address?: string,
+  leaf?: Leaf,
+): Promise<TestReflector> {
+  let open = 0;
+  const respond: http.RequestListener = ({ method, url, headers, socket }, response) => {
+    found.asked.push({ method: method!, url: url!, headers });
+    found.most = Math.max(found.most, ++open);
+    response.on('close', () => open--);
+    const body = found.answer(socket.remoteAddress!);
+    // In a later turn: questions that came together are open together.
+    if (body !== null) setTimeout(() => response.end(body), 5);
+  };
+  const server = leaf === undefined ? http.createServer(respond) : https.createServer({ ...leaf }, respond);
+  const origin = await listen(server, address);
+  const scheme = leaf === undefined ? 'http' : 'https';
+  const asked: Asked[] = [];
+  const found = Object.assign(origin, { url: `${scheme}://${origin.authority}/`, asked, most: 0, answer });
+  return found;
+}
+
+/** An entry of `attestation` in /egress-addresses. */
+export interface Shown {
+  source: string;
+  reflector: string;
+  seen: string | null;
+  verdict: string;
+  at: string;
+  translated?: boolean;
+  problem?: string;
 }
