@@ -37,6 +37,7 @@ const freeConfiguration = Object.fromEntries(
 ) as Record<string, z.ZodType>;
 
 const { podCidrs, networkPolicies, status, lease } = gatewayConfigSchema.shape.kubernetes.unwrap().shape;
+const { pools, required, attestation } = gatewayConfigSchema.shape.egress.unwrap().shape;
 const interfaceName = z.string().regex(/^([^/\s.][^/\s]{0,14})?$/);
 
 const configuration = z.strictObject({
@@ -94,6 +95,9 @@ const values = z.strictObject({
   }),
   egress: z.strictObject({
     sourceAddresses: z.array(z.string().min(2)),
+    pools,
+    required,
+    attestation: z.union([attestation.unwrap(), z.strictObject({})]),
     ownAddresses: z.strictObject({
       enabled,
       interface: interfaceName,

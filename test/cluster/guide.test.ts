@@ -21,7 +21,7 @@ let shell: Shell;
 test.before('start a cluster to follow the guide in', async t => {
   t.timeout(120_000);
   guide = life.own(await startGuideCluster());
-  shell = await startShell(guide);
+  shell = await startShell(guide.cluster, guide.shellCurlHome);
 });
 
 /** What is asked only is asked until it answers as shown: what a change leads to takes a moment. */

@@ -142,8 +142,14 @@ ownAddresses:
 {{- with .Values.users.existingSecret -}}
 {{- $_ := set $config "users" (dict "file" (printf "%s/%s" (include "sallyport.usersFolder" $) $.Values.users.key)) -}}
 {{- end -}}
-{{- with .Values.egress.sourceAddresses -}}
-{{- $_ := set $config "egress" (dict "sourceAddresses" .) -}}
+{{- $egress := dict -}}
+{{- range $key, $value := omit .Values.egress "ownAddresses" -}}
+{{- if $value -}}
+{{- $_ := set $egress $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- if $egress -}}
+{{- $_ := set $config "egress" $egress -}}
 {{- end -}}
 {{- if .Values.kubernetes.enabled -}}
 {{- $_ := set $config "kubernetes" (include "sallyport.kubernetesConfiguration" . | fromYaml) -}}

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, symlink } from 'node:fs/promises';
 import path from 'node:path';
+import type { TestCluster } from './cluster.ts';
 import { fetchedCommandLineTools } from './command-line-tools.ts';
-import type { GuideCluster } from './guide-cluster.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 
@@ -28,8 +28,11 @@ async function programs(folder: string): Promise<string> {
   return bin;
 }
 
-export async function startShell(guide: GuideCluster): Promise<Shell> {
-  const { folder, kubeconfig } = guide.cluster;
+/** @param curlHome a folder with a `.curlrc`, asked for before each block */
+export async function startShell(
+  { folder, kubeconfig }: TestCluster,
+  curlHome: () => Promise<string> = async () => folder,
+): Promise<Shell> {
   const bin = await programs(folder);
   return {
     async run(commands) {
@@ -39,7 +42,7 @@ export async function startShell(guide: GuideCluster): Promise<Shell> {
         TMPDIR: folder,
         KUBECONFIG: kubeconfig,
         LC_ALL: 'C.UTF-8',
-        CURL_HOME: await guide.shellCurlHome(),
+        CURL_HOME: await curlHome(),
       };
       const script = `exec 2>&1\n${commands}`;
       const options = ['-eu', '-c', script];
