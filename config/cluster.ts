@@ -162,6 +162,8 @@ export interface GatewayFacts {
   ready(): boolean;
   /** How often each policy decided since the start, by its label (`EgressPolicy/namespace/name`). */
   hits(): ReadonlyMap<string, number>;
+  /** Whether the guard of the snapshot in force only tells of what it would deny. */
+  guardAudits(): boolean;
   /** EgressIPPools in force, by name. */
   pools(): ReadonlyMap<string, PoolUse>;
   /** Null where this gateway takes no addresses itself. */

@@ -201,6 +201,7 @@ class RunningGateway {
       // A replica that lacks nothing but an address may take one, and acknowledges policies.
       ready: () => this.#unfitness().length === 0,
       hits: () => this.#hits.counts,
+      guardAudits: () => this.#configuration.holder.current().policy.guardAudits,
       pools: () => this.#egress.use(),
       hostAddresses: null,
       tell: (level, fields, text) => this.#messages[level](fields, text),

@@ -22,6 +22,7 @@ import { type ConnectedApi, connectApi } from './connect-api.ts';
 import { Directory, type SavedDirectory } from './directory.ts';
 import { GatheredPolicy } from './gathered-policy.ts';
 import { noProxyOf } from './no-proxy.ts';
+import { Notices } from './notices.ts';
 import type { PolicyObject } from './objects.ts';
 import { PodIdentity } from './pod-identity.ts';
 import type { NamespaceFacts, NodeFacts, PodFacts } from './pods.ts';
@@ -51,6 +52,7 @@ class RunningCluster implements Cluster {
   readonly #policyListeners: (() => void)[] = [];
   readonly #stopped = Promise.withResolvers<'stopped'>();
   #reporting: Reporting | null = null;
+  #notices: Notices | null = null;
   #saver: StateSaver | null = null;
   /** Whether everything was there once; before, nothing is gathered but for the start. */
   #started = false;
@@ -152,6 +154,7 @@ class RunningCluster implements Cluster {
   async #stop(): Promise<void> {
     this.#stopped.resolve('stopped');
     this.#gathered.stop();
+    this.#notices?.stop();
     await this.#reporting?.stop();
     await this.#saver?.stop();
     await this.#watches.stop();
@@ -216,6 +219,11 @@ class RunningCluster implements Cluster {
       objects: () => this.#ownObjects(),
       noProxy: () =>
         noProxyOf({ clusterDomain: domain, ranges: this.policy().ranges, apiServer: api.server.hostname }),
+    });
+    this.#notices = new Notices({
+      health: () => this.health(),
+      guardAudits: this.#facts.guardAudits,
+      tell: notice => this.#reporting?.tellEvent(notice),
     });
   }
 

@@ -37,6 +37,7 @@ test.serial.before('start a cluster, and watch it', async () => {
     ready: () => true,
     hits: () => new Map(),
     pools: () => new Map(),
+    guardAudits: () => false,
     hostAddresses: null,
     tell: () => undefined,
   });

@@ -122,6 +122,7 @@ async function watch(kubeconfig: string): Promise<void> {
     ready: () => true,
     hits: () => new Map(),
     pools: () => new Map(),
+    guardAudits: () => false,
     hostAddresses: null,
     tell: (_level, fields, text) => console.log(text, fields),
   });

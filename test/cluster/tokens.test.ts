@@ -28,6 +28,7 @@ async function connect(kubeconfig: string): Promise<Cluster> {
     ready: () => true,
     hits: () => new Map(),
     pools: () => new Map(),
+    guardAudits: () => false,
     hostAddresses: null,
     tell: () => undefined,
   });

@@ -103,6 +103,7 @@ class Setup {
       ready: () => true,
       hits: () => new Map(),
       pools: () => new Map(),
+      guardAudits: () => false,
       hostAddresses: null,
       tell: (level, fields, text) => this.told.push({ level, fields, text }),
     };
