@@ -16,7 +16,7 @@ export interface Candidate {
 }
 
 export interface AddressFacts {
-  /** Canonical text. */
+  /** Whatever names it. */
   readonly address: string;
   readonly pool: string;
   /** Identity of the one that holds it; null where nobody does. */
