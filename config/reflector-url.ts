@@ -1,11 +1,11 @@
 // URLs of reflectors, which answer with the address they see: parsed once, as strictly as destinations are. It asks none.
 
-import { type Destination, destinationFor, parseAuthority } from './policy/destination.ts';
+import { type Destination, destinationFor, formatAuthority, parseAuthority } from './policy/destination.ts';
 
 export interface ReflectorUrl {
   readonly scheme: 'http' | 'https';
   readonly destination: Destination;
-  /** As it was written: the Host field. */
+  /** The Host field: normalised, without the scheme's own port. */
   readonly authority: string;
   /** Path and query, as they are sent. */
   readonly path: string;
@@ -31,18 +31,21 @@ export function parseReflectorUrl(url: string): ReflectorUrl | Refusal {
   if (scheme === undefined) return { message: 'not the URL of a reflector', remedy };
   if (authority!.includes('@'))
     return { message: 'credentials do not belong into the URL of a reflector', remedy: 'leave them out' };
-  const destination = destinationOf(scheme, authority!);
+  const ownPort = scheme === 'https' ? 443 : 80;
+  const hasPort = /:[^\]]*$/.test(authority!);
+  const destination = hasPort ? parseAuthority(authority!) : destinationFor(authority!, ownPort);
   if (destination.kind === 'error') return { message: 'not a host, or host and port', remedy };
+  const host = hostField(destination, ownPort);
   return {
     scheme: scheme as 'http' | 'https',
     destination,
-    authority: authority!,
+    authority: host,
     path: path + query,
-    text: `${scheme}://${authority}${path}`,
+    text: `${scheme}://${host}${path}`,
   };
 }
 
-function destinationOf(scheme: string, authority: string) {
-  const hasPort = /:[^\]]*$/.test(authority);
-  return hasPort ? parseAuthority(authority) : destinationFor(authority, scheme === 'https' ? 443 : 80);
+function hostField(destination: Destination, ownPort: number): string {
+  const authority = formatAuthority(destination);
+  return destination.port === ownPort ? authority.slice(0, authority.lastIndexOf(':')) : authority;
 }

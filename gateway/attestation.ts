@@ -2,7 +2,6 @@
 // what was seen, and whether that may be so. It opens nothing and refuses nobody; a mismatch makes the gateway not ready
 // where the configuration wants that.
 
-import { setMaxListeners } from 'node:events';
 import type { AttestationConfig } from '../config/gateway-config.ts';
 import type { IpAddress } from '../config/policy/address.ts';
 import type { ReflectorUrl } from '../config/reflector-url.ts';
@@ -135,7 +134,6 @@ export class Attestation {
 
   async #askAll({ reflectors, timeout }: AttestationConfig, sources: readonly Source[]): Promise<void> {
     const round = new AbortController();
-    setMaxListeners(0, round.signal);
     this.#round = round;
     this.#rounds += 1;
     const began = Date.now();

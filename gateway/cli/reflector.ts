@@ -63,8 +63,6 @@ const limits = {
   /** First byte to last byte of a request head. */
   headTimeoutMs: 5_000,
   checkIntervalMs: 1_000,
-  /** A connection that moves no byte. */
-  silenceMs: 10_000,
   connections: 1_024,
   /** From a signal to the closing of what is still open. */
   drainMs: 2_000,
@@ -100,7 +98,6 @@ function reflectingServer(): Server {
   );
   server.maxHeadersCount = limits.headFields;
   server.maxConnections = limits.connections;
-  server.setTimeout(limits.silenceMs);
   return server;
 }
 

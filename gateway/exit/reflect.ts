@@ -31,15 +31,13 @@ const mostHeadBytes = 8 * 1024;
  */
 export async function reflect(question: Question, signal: AbortSignal): Promise<IpAddress> {
   const socket = socketFor(question);
-  const asked = ask(question, socket, signal);
   try {
-    const response = await responseTo(asked);
+    const response = await responseTo(ask(question, socket, signal));
     if (response.statusCode !== 200) throw new Error(`it answered ${response.statusCode}`);
     return addressIn(await bodyOf(response));
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {
-    asked.destroy();
     socket.destroy();
   }
 }

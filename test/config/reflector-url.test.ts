@@ -8,7 +8,14 @@ import { parseReflectorUrl } from '../../config/reflector-url.ts';
 const good: [url: string, host: string, port: number, path: string, text: string][] = [
   ['http://192.0.2.53', '192.0.2.53', 80, '/', 'http://192.0.2.53/'],
   ['https://reflector.example.com/', 'reflector.example.com', 443, '/', 'https://reflector.example.com/'],
-  ['https://Reflector.Example.com.:8443/a/b', 'reflector.example.com', 8443, '/a/b', ''],
+  [
+    'https://Reflector.Example.com.:8443/a/b',
+    'reflector.example.com',
+    8443,
+    '/a/b',
+    'https://reflector.example.com:8443/a/b',
+  ],
+  ['http://Bücher.example:80/', 'xn--bcher-kva.example', 80, '/', 'http://xn--bcher-kva.example/'],
   ['http://[2001:db8::53]:8080/ip', '2001:db8::53', 8080, '/ip', 'http://[2001:db8::53]:8080/ip'],
   ['http://[::1]/', '::1', 80, '/', 'http://[::1]/'],
   ['https://r.example.com/?format=json', 'r.example.com', 443, '/?format=json', 'https://r.example.com/'],
@@ -19,7 +26,8 @@ for (const [url, host, port, path, text] of good)
     const found = parseReflectorUrl(url);
     if ('message' in found) return t.fail(found.message);
     t.deepEqual([found.destination.host, found.destination.port, found.path], [host, port, path]);
-    if (text !== '') t.is(found.text, text);
+    t.is(found.text, text);
+    t.is(found.authority, new URL(url).host.replace(/\.(?=:|$)/, ''));
   });
 
 const bad = [

@@ -164,6 +164,7 @@ test('HTTPS: the name is looked up and verified; an unknown authority and anothe
     problem: 'looking up missing.test: no such name',
   });
   t.deepEqual(await readiness(gateway), { status: 200, reasons: [] });
+  t.deepEqual(fine.asked.map(({ serverName }) => serverName).toSorted(), [false, 'right.test']);
   t.deepEqual([strange.asked.length, plain.asked.length], [0, 0], 'nobody is asked before they are known');
   for (const { peers } of [fine, strange, plain])
     t.true(peers.every(({ address }) => address === '127.32.3.1'));

@@ -7,6 +7,7 @@ import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { TLSSocket } from 'node:tls';
 import type { Leaf } from './certificates.ts';
 import type { Closable } from './lifetime.ts';
 import { listen, type Origin } from './tcp-origins.ts';
@@ -48,6 +49,8 @@ interface Asked {
   method: string;
   url: string;
   headers: http.IncomingHttpHeaders;
+  /** What TLS was told; false where it was told nothing, undefined without TLS. */
+  serverName: string | false | null | undefined;
 }
 
 export interface TestReflector extends Origin {
@@ -69,7 +72,8 @@ export async function reflectingOrigin(
 ): Promise<TestReflector> {
   let open = 0;
   const respond: http.RequestListener = ({ method, url, headers, socket }, response) => {
-    found.asked.push({ method: method!, url: url!, headers });
+    const { servername: serverName } = socket as Partial<TLSSocket>;
+    found.asked.push({ method: method!, url: url!, headers, serverName });
     found.most = Math.max(found.most, ++open);
     response.on('close', () => open--);
     const body = found.answer(socket.remoteAddress!);
