@@ -6,6 +6,7 @@ import type { GatewayConfig, Limits } from './gateway-config.ts';
 import type { Cidr, IpAddress } from './policy/address.ts';
 import type { Problem, SourcedDocument } from './policy/compile.ts';
 import type { Workload } from './policy/decision.ts';
+import type { EgressPools } from './policy/pools.ts';
 
 export type KubernetesConfig = NonNullable<GatewayConfig['kubernetes']>;
 
@@ -164,7 +165,9 @@ export interface GatewayFacts {
   hits(): ReadonlyMap<string, number>;
   /** Whether the guard of the snapshot in force only tells of what it would deny. */
   guardAudits(): boolean;
-  /** EgressIPPools in force, by name. */
+  /** EgressIPPools in force; the same map as long as the snapshot is. */
+  egressPools(): EgressPools;
+  /** How they are in use on this host, by name. */
   pools(): ReadonlyMap<string, PoolUse>;
   /** Null where this gateway takes no addresses itself. */
   readonly hostAddresses: HostAddresses | null;

@@ -192,7 +192,19 @@ export class EgressAddresses {
       const pool = policy.pools.get(name);
       return !pool || this.local.ofPool(pool).length === 0;
     });
-    return empty.map(name => `EgressIPPool ${name} has no address on this host`);
+    const reasons = empty.map(name => `EgressIPPool ${name} has no address on this host`);
+    return this.#standsBy()
+      ? [...reasons, 'this replica holds no address of the pools it serves yet']
+      : reasons;
+  }
+
+  /** Of a gateway that takes addresses itself: whether others hold them all, so that clients are better off there. */
+  #standsBy(): boolean {
+    const { config, policy } = this.#holder.current();
+    const own = config.kubernetes?.ownAddresses;
+    if (!own) return false;
+    const served = [...policy.pools.values()].filter(({ name }) => own.pools?.includes(name) ?? true);
+    return served.length > 0 && served.every(pool => this.local.ofPool(pool).length === 0);
   }
 
   readers(): GaugeReaders {

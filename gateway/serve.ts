@@ -13,6 +13,7 @@ import { Configuration, ConfigurationError } from './configuration.ts';
 import { EgressAddresses } from './egress-addresses.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
+import { InterfaceAddresses } from './host-addresses.ts';
 import { Listeners } from './listeners.ts';
 import { canBindWithoutPort } from './os/bound-socket.ts';
 import { descriptorLimit } from './os/descriptors.ts';
@@ -194,6 +195,20 @@ class RunningGateway {
     this.#configuration.complete([], this.#link!.cluster);
   }
 
+  /** What is taken can be dialled from at once; sessions of what is lost are closed at once. */
+  #ownAddresses(): InterfaceAddresses | null {
+    const { kubernetes } = this.#configuration.holder.current().config;
+    if (!kubernetes?.ownAddresses) return null;
+    const changed = () => this.#refreshAddresses();
+    const { interface: name } = kubernetes.ownAddresses;
+    return new InterfaceAddresses({ interface: name, onHeld: changed, onLost: changed });
+  }
+
+  #refreshAddresses(): void {
+    const lost = this.#egress.refresh(this.#gateway.pools);
+    if (lost !== null) this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
+  }
+
   #facts(): GatewayFacts {
     return {
       version: gatewayIdentity.version,
@@ -202,8 +217,9 @@ class RunningGateway {
       ready: () => this.#unfitness().length === 0,
       hits: () => this.#hits.counts,
       guardAudits: () => this.#configuration.holder.current().policy.guardAudits,
+      egressPools: () => this.#configuration.holder.current().policy.pools,
       pools: () => this.#egress.use(),
-      hostAddresses: null,
+      hostAddresses: this.#ownAddresses(),
       tell: (level, fields, text) => this.#messages[level](fields, text),
     };
   }
@@ -220,10 +236,9 @@ class RunningGateway {
 
   /** What must be looked at now and then: long sessions, and rules that have expired under open ones. */
   #sweep(): void {
-    const { sessions, holder, pools } = this.#gateway;
+    const { sessions, holder } = this.#gateway;
     sessions.sweepProgress(sweepMs);
-    const lost = this.#egress.refresh(pools);
-    if (lost !== null) this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
+    this.#refreshAddresses();
     this.#attestation.sweep();
     if (!this.#expiries.havePassed(Date.now())) return;
     const cut = redecideAll(sessions, holder.current(), this.#gateway.admission.cluster);

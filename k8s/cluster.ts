@@ -17,6 +17,9 @@ import type {
 } from '../config/cluster.ts';
 import { parseCidr } from '../config/policy/address.ts';
 import type { Problem } from '../config/policy/compile.ts';
+import { addressesOf, type EgressPools } from '../config/policy/pools.ts';
+import { type AddressLeases, startAddressLeases } from './address-leases.ts';
+import type { PoolFacts } from './address-wanted.ts';
 import { clusterDomainOf } from './cluster-domain.ts';
 import { type ConnectedApi, connectApi } from './connect-api.ts';
 import { Directory, type SavedDirectory } from './directory.ts';
@@ -53,6 +56,7 @@ class RunningCluster implements Cluster {
   readonly #stopped = Promise.withResolvers<'stopped'>();
   #reporting: Reporting | null = null;
   #notices: Notices | null = null;
+  #addresses: AddressLeases | null = null;
   #saver: StateSaver | null = null;
   /** Whether everything was there once; before, nothing is gathered but for the start. */
   #started = false;
@@ -102,6 +106,7 @@ class RunningCluster implements Cluster {
     if (this.#gathered.trouble) throw new Error(this.#gathered.trouble);
     this.#started = true;
     this.#startReporting();
+    this.#startTakingAddresses();
     this.#startSaving();
   }
 
@@ -120,6 +125,7 @@ class RunningCluster implements Cluster {
   applied(policy: ClusterPolicy, problems: readonly Problem[]): void {
     this.#inForce = { policy, problems };
     this.#reporting?.applied(this.#gathered.versionsOf(policy), problems);
+    this.#addresses?.poolsChanged();
   }
 
   health(): ClusterHealth {
@@ -155,6 +161,7 @@ class RunningCluster implements Cluster {
     this.#stopped.resolve('stopped');
     this.#gathered.stop();
     this.#notices?.stop();
+    await this.#addresses?.stop();
     await this.#reporting?.stop();
     await this.#saver?.stop();
     await this.#watches.stop();
@@ -224,6 +231,43 @@ class RunningCluster implements Cluster {
       health: () => this.health(),
       guardAudits: this.#facts.guardAudits,
       tell: notice => this.#reporting?.tellEvent(notice),
+    });
+  }
+
+  /** Addresses are taken only where a Lease can be kept, so never by a gateway that may not write. */
+  #startTakingAddresses(): void {
+    const { ownAddresses, node = process.env.SALLYPORT_NODE ?? null, status } = this.#config;
+    const { hostAddresses: host } = this.#facts;
+    if (!ownAddresses || !host || status === 'Off') return;
+    const { api, namespace, replica } = this.#connected;
+    let known: { readonly pools: EgressPools; readonly facts: readonly PoolFacts[] } | null = null;
+    const factsOf = (pools: EgressPools) => {
+      if (known?.pools !== pools) known = { pools, facts: this.#poolFacts(pools) };
+      return known.facts;
+    };
+    this.#addresses = startAddressLeases({
+      api,
+      namespace,
+      replica,
+      node,
+      config: ownAddresses,
+      pools: () => factsOf(this.#facts.egressPools()),
+      host,
+      facts: this.#facts,
+      tellEvent: notice => this.#reporting?.tellEvent(notice),
+    });
+  }
+
+  #poolFacts(pools: EgressPools): PoolFacts[] {
+    const uids = new Map(
+      this.#ownObjects()
+        .filter(({ kind }) => kind === 'EgressIPPool')
+        .map(({ name, uid }) => [name, uid]),
+    );
+    return [...pools.values()].map(pool => {
+      const uid = uids.get(pool.name);
+      const addresses = { [Symbol.iterator]: () => addressesOf(pool, Infinity) };
+      return { name: pool.name, ...(uid !== undefined && { uid }), addresses };
     });
   }
 

@@ -36,6 +36,7 @@ test.serial.before('start a cluster, and watch it', async () => {
     limits: () => config.limits,
     ready: () => true,
     hits: () => new Map(),
+    egressPools: () => new Map(),
     pools: () => new Map(),
     guardAudits: () => false,
     hostAddresses: null,

@@ -121,6 +121,7 @@ async function watch(kubeconfig: string): Promise<void> {
     limits: () => limits,
     ready: () => true,
     hits: () => new Map(),
+    egressPools: () => new Map(),
     pools: () => new Map(),
     guardAudits: () => false,
     hostAddresses: null,

@@ -27,6 +27,7 @@ async function connect(kubeconfig: string): Promise<Cluster> {
     limits: () => limits,
     ready: () => true,
     hits: () => new Map(),
+    egressPools: () => new Map(),
     pools: () => new Map(),
     guardAudits: () => false,
     hostAddresses: null,

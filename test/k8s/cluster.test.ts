@@ -102,6 +102,7 @@ class Setup {
       limits: () => this.limits,
       ready: () => true,
       hits: () => new Map(),
+      egressPools: () => new Map(),
       pools: () => new Map(),
       guardAudits: () => false,
       hostAddresses: null,
