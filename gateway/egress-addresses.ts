@@ -28,7 +28,7 @@ interface PoolState {
 /** Pools larger than this are published as they were written, not address by address. */
 const mostListed = 4096;
 
-export function poolStates(
+function poolStates(
   snapshot: Snapshot,
   local: LocalAddresses,
   sessions: Iterable<Session>,
@@ -85,13 +85,13 @@ function publishedAddresses({ policy, sourceAddresses }: Snapshot): string[] {
 }
 
 /** Connections from one source address to one destination: at most as many as there are local ports. */
-export interface FullestPair {
+interface FullestPair {
   readonly source: string;
   readonly destination: string;
   readonly connections: number;
 }
 
-export function fullestPair(sessions: Iterable<Session>): FullestPair | null {
+function fullestPair(sessions: Iterable<Session>): FullestPair | null {
   const counts = new Map<string, FullestPair>();
   let fullest: FullestPair | null = null;
   for (const { dialled } of sessions) {

@@ -15,7 +15,7 @@ import type { UserVerifier } from './users.ts';
 /** What a client showed: a user and password, or a bearer token. */
 export type Credentials = PasswordCredentials | { token: string };
 
-export interface PasswordCredentials {
+interface PasswordCredentials {
   user: string;
   password: string;
 }
