@@ -164,8 +164,8 @@ class RunningCluster implements Cluster {
     await this.#addresses?.stop();
     await this.#reporting?.stop();
     await this.#saver?.stop();
-    await this.#watches.stop();
-    await this.#connected.api.close();
+    // What is being listed ends with its connection.
+    await Promise.all([this.#watches.stop(), this.#connected.api.close()]);
   }
 
   #whenSynced(limitMs: number): Promise<'synced' | 'late' | 'stopped'> {

@@ -1,6 +1,7 @@
 // The cluster as the gateway sees it, against a server of a few lines: what a start waits for, what tells of changes,
 // who an address is, and what holds when the API server is away.
 
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Cluster, GatewayFacts } from '../../config/cluster.ts';
@@ -407,13 +408,13 @@ test(
   'no API server and no copy: the start fails with the reason',
   inCluster,
   {
-    limits: { clusterSyncTimeout: 150 },
+    limits: { clusterSyncTimeout: 2_000 },
   },
   async (t, setup) => {
     await setup.server.close();
     const cluster = await setup.connect();
     const message =
-      /Kubernetes API at http:\/\/127\.0\.0\.1:\d+: pods, .*not listed within 150 ms .*ECONNREFUSED/;
+      /Kubernetes API at http:\/\/127\.0\.0\.1:\d+: pods, .*not listed within 2000 ms .*ECONNREFUSED/;
     await t.throwsAsync(within(cluster.start(), 'the failure'), { message });
     await cluster.stop();
     await setup.server.listen(0);
@@ -453,6 +454,18 @@ test(
     t.deepEqual(cluster.identity.ownerOf(address('10.1.0.5')), { kind: 'pending' });
   },
 );
+
+test('what was read from a copy makes no newer one', inCluster, {}, async (t, setup) => {
+  const more = { savedState: { file: setup.stateFile } };
+  await (await setup.start(more)).stop();
+  const first = await readFile(setup.stateFile, 'utf8');
+  setup.limits = { ...setup.limits, clusterSyncTimeout: 400 };
+  setup.server.answer = () => status(503, 'ServiceUnavailable');
+  const cluster = await setup.start(more);
+  t.true(cluster.health().fromSavedCopy);
+  await cluster.stop();
+  t.is(await readFile(setup.stateFile, 'utf8'), first);
+});
 
 test('what was listed is newer than its copy', inCluster, {}, async (t, setup) => {
   const { server } = setup;

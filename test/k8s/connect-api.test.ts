@@ -323,6 +323,19 @@ test(
   },
 );
 
+test('a 401 has the files read again', scoped, async (t, own, folder) => {
+  const server = own(await HttpApiServer.start());
+  server.answer = ({ headers }) =>
+    headers.authorization === 'Bearer second' ? { body: {} } : status(401, 'Unauthorized');
+  await writeFile(path.join(folder, 'token'), 'first');
+  const file = await kubeconfig(folder, server.url.href, { tokenFile: 'token' });
+  const { api } = await connectApi({ kubeconfig: file }, inNoPod);
+  own(api);
+  t.is((await t.throwsAsync<ApiError>(api.get('/x')))?.status, 401);
+  await writeFile(path.join(folder, 'token'), 'second');
+  t.deepEqual(await api.get('/x'), {});
+});
+
 test('an empty CA file is refused: the system would be trusted instead', scoped, async (t, _own, folder) => {
   const file = await kubeconfig(
     folder,
