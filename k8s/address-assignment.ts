@@ -11,6 +11,8 @@ export interface Candidate {
   readonly node: string;
   /** Empty where zones are not known. */
   readonly zone: string;
+  /** Names of the pools whose addresses it takes; null for all. */
+  readonly pools: readonly string[] | null;
   /** It has let a Lease lapse and has not been heard of since: it comes last. */
   readonly suspect: boolean;
 }
@@ -55,7 +57,8 @@ function inOrder(addresses: readonly AddressFacts[]): AddressFacts[] {
 }
 
 function rank(address: string, pool: string, placed: readonly PlacedCandidate[]): PlacedCandidate[] {
-  const costs = placed.map(each => ({ each, cost: each.cost(address, pool) }));
+  const fit = placed.filter(({ candidate: { pools } }) => pools === null || pools.includes(pool));
+  const costs = fit.map(each => ({ each, cost: each.cost(address, pool) }));
   costs.sort(
     (one, other) =>
       compareNumbers(one.cost, other.cost) ||

@@ -22,6 +22,8 @@ interface AddressCandidacyParts {
   readonly identity: string;
   readonly replica: string;
   readonly node: string;
+  /** Names of the pools it serves; null for all. */
+  readonly pools: readonly string[] | null;
   /** Between two renewals, and what is promised to others, in milliseconds. */
   readonly durationMs: number;
 }
@@ -94,8 +96,8 @@ export class AddressCandidacy {
   }
 
   async #put(takesAddresses: boolean): Promise<void> {
-    const { api, namespace, clock, identity, replica, node, durationMs } = this.#parts;
-    const facts = { identity, replica, node, zone: this.#zone ?? '', takesAddresses };
+    const { api, namespace, clock, identity, replica, node, pools, durationMs } = this.#parts;
+    const facts = { identity, replica, node, zone: this.#zone ?? '', pools, takesAddresses };
     const lease: Lease = candidateLease(facts, durationMs, microTime(clock.now()));
     try {
       await api.patch(leasePath(namespace, lease.metadata.name), lease, 'application/merge-patch+json');

@@ -151,6 +151,7 @@ class RunningAddressLeases implements AddressLeases {
       identity,
       replica,
       node,
+      pools: config.pools ?? null,
       durationMs,
     });
     this.#watch.start();

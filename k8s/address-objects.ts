@@ -17,6 +17,8 @@ const annotations = Object.freeze({
   pool: 'sallyport.dev/pool',
   node: 'sallyport.dev/node',
   zone: 'sallyport.dev/zone',
+  /** Of a candidate: names of the pools that it serves, with commas; empty for all. */
+  pools: 'sallyport.dev/pools',
   /** Of a candidate: whether it would take addresses now. */
   takes: 'sallyport.dev/takes-addresses',
   /** How often in a row the address was found on another host. */
@@ -129,6 +131,8 @@ export interface CandidateFacts {
   readonly replica: string;
   readonly node: string;
   readonly zone: string;
+  /** Null for all. */
+  readonly pools: readonly string[] | null;
   readonly takesAddresses: boolean;
 }
 
@@ -142,6 +146,7 @@ export function candidateLease(facts: CandidateFacts, durationMs: number, renewT
       annotations: {
         [annotations.node]: facts.node,
         [annotations.zone]: facts.zone,
+        [annotations.pools]: facts.pools?.join(',') ?? '',
         [annotations.takes]: String(facts.takesAddresses),
       },
     },
@@ -155,13 +160,15 @@ export function candidateLease(facts: CandidateFacts, durationMs: number, renewT
 
 /** Null for one that takes no addresses. */
 export function candidateIn(lease: Lease): Omit<Candidate, 'suspect'> | null {
-  const {
-    [annotations.node]: node,
-    [annotations.zone]: zone,
-    [annotations.takes]: takes,
-  } = lease.metadata.annotations ?? {};
+  const told = lease.metadata.annotations ?? {};
   const identity = holderOf(lease);
-  if (identity === null || takes !== 'true') return null;
+  if (identity === null || told[annotations.takes] !== 'true') return null;
   const replica = replicaOfIdentity(identity);
-  return { identity, replica, node: node ?? replica, zone: zone ?? '' };
+  return {
+    identity,
+    replica,
+    node: told[annotations.node] ?? replica,
+    zone: told[annotations.zone] ?? '',
+    pools: told[annotations.pools] ? told[annotations.pools].split(',') : null,
+  };
 }

@@ -212,7 +212,7 @@ function parseLinkMessage({ type, body }: Answer): NetworkInterface | null {
 }
 
 /** An RTM_NEWADDR message, or null for what is none or cannot be read. */
-export function parseAddressMessage({ type, body }: Answer): InterfaceAddress | null {
+function parseAddressMessage({ type, body }: Answer): InterfaceAddress | null {
   if (type !== RTM_NEWADDR || body.length < addressHeaderBytes) return null;
   const attributes = attributesIn(body.subarray(addressHeaderBytes));
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);

@@ -9,6 +9,7 @@ const candidate = (replica: string, zone = '', node = `node-of-${replica}`, susp
   replica,
   node,
   zone,
+  pools: null,
   suspect,
 });
 
@@ -27,6 +28,8 @@ function outcome(
 }
 
 const counts = (of: Map<string, AddressFacts[]>) => [...of.values()].map(({ length }) => length).sort();
+
+const identities = (of: readonly Candidate[]) => of.map(({ identity }) => identity).sort();
 
 test('two addresses of a pool go to two zones before two nodes of one', t => {
   const candidates = [candidate('a', 'z1'), candidate('b', 'z1'), candidate('c', 'z2')];
@@ -67,6 +70,16 @@ test('one that let a Lease lapse comes last, and is better than nobody', t => {
     assignAddresses([free('192.0.2.1')], candidates).get('192.0.2.1')![0];
   t.is(first([suspect, candidate('b')])?.replica, 'b');
   t.is(first([suspect])?.replica, 'a');
+});
+
+test('only those who serve its pool are asked to take an address', t => {
+  const candidates = [
+    { ...candidate('a'), pools: ['other'] },
+    candidate('b'),
+    { ...candidate('c'), pools: ['pool'] },
+  ];
+  const ranked = assignAddresses([free('192.0.2.1')], candidates).get('192.0.2.1')!;
+  t.deepEqual(identities(ranked), ['b_1', 'c_1']);
 });
 
 test('ties fall to all alike', t => {
@@ -111,8 +124,6 @@ const worldArbitrary = fc
       holder: holderAt === null ? null : (candidates[holderAt]?.identity ?? `gone-${holderAt}`),
     })),
   }));
-
-const identities = (of: readonly Candidate[]) => of.map(({ identity }) => identity).sort();
 
 test('every free address has all candidates in some order, and held ones have none', t => {
   fc.assert(

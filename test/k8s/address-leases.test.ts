@@ -364,6 +364,16 @@ test('only the pools that are named are served', async t => {
   t.deepEqual(a.held(), [one]);
 });
 
+test('one that serves other pools is waited for by nobody', async t => {
+  const world = new AddressWorld();
+  world.pools = [poolOf('mine', one), poolOf('theirs', two)];
+  const config = { interface: 'eth0', leaseDuration: 4_000, renewInterval: 1_000 };
+  const a = world.start('a', { config: { ...config, pools: ['mine'] } });
+  const b = world.start('b', { config: { ...config, pools: ['theirs'] } });
+  await world.until(() => a.held().length + b.held().length === 2);
+  t.deepEqual([a.held(), b.held()], [[one], [two]]);
+});
+
 test('too many addresses: the first thousand are looked after, and it is told', async t => {
   const world = new AddressWorld();
   const addresses = Array.from({ length: 1_001 }, (_, at) => `10.0.${at >> 8}.${at & 255}`);

@@ -2,7 +2,7 @@
 // them. Where namespaces cannot be made the tests say so and are left out, unless CI is set.
 
 import { createInterface } from 'node:readline';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { type Host, lanTrouble } from '../../support/lan.ts';
 import { within } from '../../support/waiting.ts';
 
@@ -15,7 +15,10 @@ if (trouble !== null && process.env.CI) throw new Error(`networks of namespaces 
 export const networkTrouble = trouble;
 
 /** A test that needs a network. */
-export const networkTest = trouble === null ? test.serial : test.serial.skip;
+export function networkTest(title: string, run: (t: ExecutionContext) => Promise<void>): void {
+  if (trouble === null) test.serial(title, run);
+  else test.serial.skip(`${title} (NOT RUN: ${trouble})`, run);
+}
 
 export interface Holder {
   ask(command: string, address: string, seconds?: number): Promise<string>;

@@ -1,0 +1,44 @@
+// The fixed address moves when its holder fails, with a real API server, real kernels and a firewall that lets nothing
+// else through: soon enough, and never so that two have it at once.
+
+import test from 'ava';
+import { startCluster, type TestCluster } from '../support/cluster/cluster.ts';
+import { install } from '../support/cluster/installation.ts';
+import { fileLifetime } from '../support/lifetime.ts';
+import { failures, startFailoverExperiment } from './failover/experiment.ts';
+import { networkTrouble } from './failover/network.ts';
+
+const trouble = await networkTrouble();
+if (trouble !== null && process.env.CI) throw new Error(`failover cannot be tested: ${trouble}`);
+const notRun = trouble === null ? '' : ` (NOT RUN: ${trouble})`;
+const failoverTest = trouble === null ? test.serial : test.serial.skip;
+
+const life = fileLifetime(test);
+let cluster: TestCluster;
+
+test.before(async () => {
+  if (trouble !== null) return;
+  cluster = life.own(await startCluster());
+  await install(cluster);
+  for (const name of ['node-1', 'node-2']) await cluster.createNode({ name });
+});
+
+for (const address of ['10.77.0.100', 'fd77::100']) {
+  failoverTest(
+    `${address} comes back from the other node, whatever happened to its holder${notRun}`,
+    async t => {
+      t.timeout(150_000);
+      const experiment = await startFailoverExperiment({
+        cluster,
+        address,
+        timing: { leaseMs: 4_000, renewMs: 1_000 },
+      });
+      t.teardown(() => experiment.close());
+      // Twice, so that it comes back as well.
+      for (const failure of failures)
+        for (let times = 0; times < 2; times++)
+          t.log(`${failure}: ${Math.round(await experiment.fail(failure))} ms`);
+      t.deepEqual(experiment.conflicts(), []);
+    },
+  );
+}
