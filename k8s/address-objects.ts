@@ -164,11 +164,12 @@ export function candidateIn(lease: Lease): Omit<Candidate, 'suspect'> | null {
   const identity = holderOf(lease);
   if (identity === null || told[annotations.takes] !== 'true') return null;
   const replica = replicaOfIdentity(identity);
+  const pools = told[annotations.pools] ?? '';
   return {
     identity,
     replica,
     node: told[annotations.node] ?? replica,
     zone: told[annotations.zone] ?? '',
-    pools: told[annotations.pools] ? told[annotations.pools].split(',') : null,
+    pools: pools === '' ? null : pools.split(','),
   };
 }

@@ -20,6 +20,9 @@ export type Failure = (typeof failures)[number];
 
 const originPort = 8080;
 
+/** As long as replicas wait for others that begin, and a bit. */
+const settleMs = 1_300;
+
 const programs = {
   origin: new URL('./origin.ts', import.meta.url).pathname,
   onlooker: new URL('./onlooker.ts', import.meta.url).pathname,
@@ -101,7 +104,7 @@ class Experiment {
     const seen = () => this.#nodes.map(({ holder }) => JSON.stringify(holder.said.slice(-10))).join('\n');
     const holder = await eventually(() => this.#nodes.find(reached), 'the first connection', seen);
     if (holder !== this.#nodes[0]) this.#nodes = [this.#nodes[1], this.#nodes[0]];
-    await this.#isCandidate(this.#nodes[1], new Date());
+    await this.#isSettled(this.#nodes[1]);
   }
 
   async fail(failure: Failure): Promise<number> {
@@ -118,7 +121,7 @@ class Experiment {
     // Long enough for what was left of the old holder to show.
     if (failure === 'stopped') await delay(this.#timing.leaseMs);
     await recover[failure](victim);
-    await this.#isCandidate(victim, new Date());
+    await this.#isSettled(victim);
     return first.atMs - startMs;
   }
 
@@ -152,8 +155,9 @@ class Experiment {
       : [`connections changed nodes ${changes} times instead of ${this.#moves}`];
   }
 
-  /** Until the replica has told that it would take addresses, after that time. */
-  async #isCandidate({ name }: Node, after: Date): Promise<void> {
+  /** Until the replica tells again that it would take addresses, and others wait for no newcomer any more. */
+  async #isSettled({ name }: Node): Promise<void> {
+    const after = new Date();
     const ref = {
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
@@ -166,6 +170,7 @@ class Experiment {
       return (takes && new Date(lease.spec.renewTime) > after) || undefined;
     };
     await eventually(isNew, `${name} to be a candidate`);
+    await delay(settleMs);
   }
 }
 
