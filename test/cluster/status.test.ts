@@ -72,6 +72,7 @@ class Replica {
     const facts: Partial<GatewayFacts> = {
       ready: () => true,
       hits: () => new Map(replica.hits),
+      pools: () => new Map(),
       tell: (level, fields, text) => void replica.told.push(`${level}: ${text} ${JSON.stringify(fields)}`),
     };
     replica.reporting = startReporting({

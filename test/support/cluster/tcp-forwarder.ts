@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { abortConnection } from '../../../gateway/os/abort-connection.ts';
 
 export interface TcpForwarder {
   port: number;
@@ -24,9 +25,9 @@ interface Pair {
 
 const sockets = ({ client, server }: Pair) => (server === null ? [client] : [client, server]);
 
-/** Resets, since a peer that vanishes says no goodbye either. */
+/** Resets, since a peer that vanishes says no goodbye either; also what is ending, which libuv would never finish. */
 const reset = (pair: Pair) => {
-  for (const socket of sockets(pair)) socket.resetAndDestroy();
+  for (const socket of sockets(pair)) abortConnection(socket);
 };
 
 function join(pair: Pair, port: number): void {
