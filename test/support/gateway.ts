@@ -176,7 +176,8 @@ async function stop(child: ChildProcess, exited: Promise<Exit>, stderr: () => st
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const files = await writeFiles(options);
   const child = launch(files, options);
-  const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit);
+  // Not 'exit': the last records may still be in the pipe then.
+  const exited = once(child, 'close').then(([code, signal]) => ({ code, signal }) as Exit);
   const records = jsonLines<SessionRecord>(child.stdout!, 'strict');
   const messages = jsonLines<Message>(child.stderr!, 'lenient');
   const clean = () => rm(files.folder, { recursive: true, force: true });
