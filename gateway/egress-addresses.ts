@@ -28,11 +28,7 @@ interface PoolState {
 /** Pools larger than this are published as they were written, not address by address. */
 const mostListed = 4096;
 
-function poolStates(
-  snapshot: Snapshot,
-  local: LocalAddresses,
-  sessions: Iterable<Session>,
-): PoolState[] {
+function poolStates(snapshot: Snapshot, local: LocalAddresses, sessions: Iterable<Session>): PoolState[] {
   const open = sessionsByPool(sessions);
   const states: PoolState[] = [];
   for (const pool of snapshot.policy.pools.values())
