@@ -45,9 +45,9 @@ const times = {
 /** Addresses that are being taken at once. */
 const mostAtOnce = 50;
 
-export type AddressState = 'held here' | 'held elsewhere' | 'free' | 'duplicate' | 'no-link';
+type AddressState = 'held here' | 'held elsewhere' | 'free' | 'duplicate' | 'no-link';
 
-export interface AddressStatus {
+interface AddressStatus {
   readonly address: IpAddress;
   readonly pool: string;
   /** Name of the replica that holds it. */
