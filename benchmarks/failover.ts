@@ -26,6 +26,7 @@ interface Row {
 }
 
 const conflicts: string[] = [];
+let lapses = 0;
 
 async function measure(
   cluster: Awaited<ReturnType<typeof startCluster>>,
@@ -40,6 +41,7 @@ async function measure(
       console.error(`${family}, ${failure}: ${seconds.map(each => each.toFixed(2)).join(' ')}`);
       rows.push({ failure, family, seconds });
     }
+    lapses += experiment.lapses();
     conflicts.push(...experiment.conflicts().map(each => `${family}: ${each}`));
     return rows;
   } finally {
@@ -73,6 +75,7 @@ try {
   console.log(
     `\nTwo hosts with the address at once: ${conflicts.length === 0 ? 'never' : conflicts.join('; ')}`,
   );
+  console.log(`Lost because the machine was too busy to renew it: ${lapses} times`);
 } finally {
   await cluster.stop();
 }

@@ -68,6 +68,8 @@ export interface AddressLeasesParts {
   readonly host: HostAddresses;
   readonly facts: Pick<GatewayFacts, 'ready' | 'tell'>;
   tellEvent(notice: Notice): void;
+  /** Whether something leaves from it now; by default nothing does. */
+  isUsed?(address: IpAddress): boolean;
   /** Default: the system's. */
   readonly clock?: Clock;
 }
@@ -78,6 +80,8 @@ export interface AddressLeases {
   states(): readonly AddressStatus[];
   /** What `pools()` gives has changed. */
   poolsChanged(): void;
+  /** Takes no more, and gives back each address as soon as nothing leaves from it. */
+  leave(): void;
   /** Takes no more, and gives back what it has: each address first, then its Lease, so that another takes it at once. */
   drain(): Promise<void>;
   /** Drains, and watches no more; takes some seconds at most. Safe to call twice. */
@@ -122,7 +126,7 @@ class RunningAddressLeases implements AddressLeases {
   #dueMs = Number.NEGATIVE_INFINITY;
   #linkIsUp = true;
   #isClean = false;
-  #draining = false;
+  #leaving = false;
   #stopped: Promise<void> | null = null;
   readonly #running: Promise<void>;
 
@@ -180,9 +184,14 @@ class RunningAddressLeases implements AddressLeases {
     this.#bell.ring();
   }
 
-  async drain(): Promise<void> {
-    this.#draining = true;
+  leave(): void {
+    this.#leaving = true;
     this.#candidacy.takes = false;
+    this.#bell.ring();
+  }
+
+  async drain(): Promise<void> {
+    this.leave();
     for (const { holding } of this.#holdings.values()) holding.end('given-up', 'draining');
     await this.#atMost([...this.#holdings.values()].map(({ run }) => run));
   }
@@ -240,6 +249,7 @@ class RunningAddressLeases implements AddressLeases {
     this.#readPools();
     this.#checkLink();
     this.#checkClaims();
+    if (this.#leaving) this.#giveBackUnused();
     const isFit = this.#isFit();
     if (isFit && !this.#wasFit) this.#fitSinceMs = this.#clock.monotonicMs();
     this.#wasFit = isFit;
@@ -277,9 +287,16 @@ class RunningAddressLeases implements AddressLeases {
     }
   }
 
+  #giveBackUnused(): void {
+    for (const [name, { holding }] of this.#holdings) {
+      const address = this.#wanted.get(name)?.address;
+      if (!address || !this.#parts.isUsed?.(address)) holding.end('given-up', 'draining');
+    }
+  }
+
   #isFit(): boolean {
     const isUnfit = this.#clock.monotonicMs() < this.#unfitUntilMs;
-    return !this.#draining && !isUnfit && this.#linkIsUp && this.#parts.facts.ready();
+    return !this.#leaving && !isUnfit && this.#linkIsUp && this.#parts.facts.ready();
   }
 
   /**

@@ -39,6 +39,11 @@ for (const [address, times] of [
         for (let time = 0; time < times; time++)
           t.log(`${failure}: ${Math.round(await experiment.fail(failure))} ms`);
       t.deepEqual(experiment.conflicts(), []);
+      t.true(
+        experiment.tunnelsClosed.every(reason => reason === 'source-address-lost'),
+        String(experiment.tunnelsClosed),
+      );
+      t.is(experiment.tunnelsClosed.length, 3 * times);
     },
   );
 }

@@ -215,6 +215,22 @@ test('drain: the address first, then the Lease, and another has it in a moment',
   t.false([...world.server.objects.keys()].some(path => path.endsWith('sallyport-candidate-a')));
 });
 
+test('leaving: what nothing leaves from is given back at once, the rest when it is idle', async t => {
+  const world = new AddressWorld(one, two);
+  const used = new Set([one]);
+  const a = world.start('a', { isUsed: ({ text }) => used.has(text) });
+  await world.until(() => a.held().length === 2);
+  const b = world.start('b');
+  await world.pass(5_000);
+  a.leases.leave();
+  await world.until(() => b.held().length === 1, neverTwo(world, one, two));
+  t.deepEqual([a.held(), b.held()], [[one], [two]]);
+  await world.pass(10_000, () => t.deepEqual(a.held(), [one]));
+  used.clear();
+  await world.until(() => b.held().length === 2, neverTwo(world, one, two));
+  t.deepEqual(a.held(), []);
+});
+
 test('the link goes: given back at once, and not taken again before it is back', async t => {
   const world = new AddressWorld(one);
   const a = world.start('a');

@@ -1,19 +1,21 @@
-// A node of the failover tests: a host with its own way to the API server, which can be cut, a prober, and a replica.
+// A node of the failover tests: a host with its own way to the API server, which can be cut, and a gateway that takes
+// the address itself.
 
 import { once } from 'node:events';
-import { createServer, connect as netConnect } from 'node:net';
+import { writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
 import path from 'node:path';
+import { stringify } from 'yaml';
 import { gatewayNamespace } from '../../support/cluster/installation.ts';
 import { startTcpForwarder, type TcpForwarder } from '../../support/cluster/tcp-forwarder.ts';
 import type { Host } from '../../support/lan.ts';
 import type { Closable, Lifetime } from '../../support/lifetime.ts';
 import { Program } from './program.ts';
 
-const programs = {
-  apiPath: new URL('./api-path.ts', import.meta.url).pathname,
-  holder: new URL('./holder.ts', import.meta.url).pathname,
-  prober: new URL('./prober.ts', import.meta.url).pathname,
-};
+const apiPath = new URL('./api-path.ts', import.meta.url).pathname;
+const gateway = path.resolve(import.meta.dirname, '../../../gateway/main.ts');
+
+export const proxyPort = 3128;
 
 export interface Timing {
   readonly leaseMs: number;
@@ -27,11 +29,9 @@ interface NodeOptions {
   readonly apiPort: number;
   /** Of the gateways, for 127.0.0.1 and that port. */
   readonly kubeconfig: string;
-  /** For sockets. */
+  /** For sockets and configurations. */
   readonly folder: string;
-  readonly address: string;
   readonly timing: Timing;
-  readonly origin: { readonly address: string; readonly port: number };
 }
 
 export class Node implements Closable {
@@ -39,58 +39,66 @@ export class Node implements Closable {
   readonly host: Host;
   /** The way to the API server. */
   readonly api: TcpForwarder;
-  readonly prober: Program;
-  readonly #options: NodeOptions;
-  #holder: Program | null = null;
+  /** All gateways that ran here, the last one now. */
+  readonly gateways: Program[] = [];
+  readonly #configFile: string;
 
-  private constructor(options: NodeOptions, api: TcpForwarder, prober: Program) {
-    this.#options = options;
-    this.name = options.name;
-    this.host = options.host;
+  private constructor({ name, host, folder }: NodeOptions, api: TcpForwarder) {
+    this.name = name;
+    this.host = host;
     this.api = api;
-    this.prober = prober;
+    this.#configFile = path.join(folder, `${name}.yaml`);
   }
 
   static async start(options: NodeOptions, life: Lifetime): Promise<Node> {
-    const { name, host, apiPort, folder, address, origin } = options;
+    const { name, host, apiPort, folder } = options;
     const api = life.own(await startTcpForwarder(apiPort));
     const socket = path.join(folder, `${name}.sock`);
     life.own(await listenInFiles(socket, api.port));
-    life.own(await Program.start(host, programs.apiPath, { port: apiPort, socket }));
-    const prober = life.own(
-      await Program.start(host, programs.prober, { from: address, to: origin.address, port: origin.port }),
-    );
-    const node = life.own(new Node(options, api, prober));
-    await node.startHolder();
+    life.own(await Program.startAndHear(host, apiPath, { port: apiPort, socket }));
+    const node = life.own(new Node(options, api));
+    await writeFile(node.#configFile, stringify(configOf(options)));
+    await node.startGateway();
     return node;
   }
 
-  get holder(): Program {
-    return this.#holder!;
+  get gateway(): Program {
+    return this.gateways.at(-1)!;
   }
 
-  async startHolder(): Promise<void> {
-    const { kubeconfig, address, timing } = this.#options;
-    const given = {
-      kubeconfig,
-      namespace: gatewayNamespace,
-      replica: this.name,
-      addresses: [address],
-      ...timing,
-    };
-    this.#holder = await Program.start(this.host, programs.holder, given);
+  async startGateway(): Promise<void> {
+    const started = Program.start(this.host, gateway, 'serve', '--config', this.#configFile);
+    this.gateways.push(started);
+    await started.hearsError(({ msg }) => msg === 'ready');
   }
 
   async close(): Promise<void> {
-    await this.#holder?.close();
+    for (const each of this.gateways) await each.close();
   }
+}
+
+function configOf({ name, kubeconfig, timing }: NodeOptions): object {
+  const ownAddresses = {
+    interface: 'eth0',
+    leaseDuration: `${timing.leaseMs}ms`,
+    renewInterval: `${timing.renewMs}ms`,
+  };
+  return {
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'GatewayConfig',
+    listeners: [{ name: 'proxy', address: '0.0.0.0', port: proxyPort }],
+    policies: { files: [] },
+    kubernetes: { kubeconfig, namespace: gatewayNamespace, replica: name, node: name, ownAddresses },
+    limits: { drainTimeout: '2s' },
+    log: { messages: 'json' },
+  };
 }
 
 /** A socket in the file system for that port of loopback. */
 async function listenInFiles(file: string, port: number): Promise<Closable> {
   const open = new Set<{ destroy(): unknown }>();
   const server = createServer({ allowHalfOpen: true }, client => {
-    const inner = netConnect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const inner = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     for (const [one, other] of [
       [client, inner],
       [inner, client],

@@ -1,5 +1,5 @@
-// The start of every program that runs on a host of the failover tests: where its arguments come from, how it says what
-// it sees, and that it does not outlive the test.
+// What every program that runs on a host of the failover tests has in common: where its arguments come from, how it
+// says what it sees, and that it does not outlive the test.
 
 /** The arguments, as the test gave them. */
 export function given<T>(): T {

@@ -1,4 +1,4 @@
-// A program of the failover tests on one of the hosts: started, heard, signalled, ended.
+// A program on one of the hosts of the failover tests: started, heard, signalled, ended.
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,56 +7,52 @@ import type { Host } from '../../support/lan.ts';
 import type { Closable } from '../../support/lifetime.ts';
 import { eventually, within } from '../../support/waiting.ts';
 
-/** What a program says; each has more fields of its own. */
-export interface Said {
-  readonly event: string;
-  /** Of the machine's monotonic clock. */
-  readonly atMs: number;
-  readonly [field: string]: unknown;
-}
+/** A line of JSON that a program wrote. */
+export type Said = Readonly<Record<string, unknown>>;
 
 export class Program implements Closable {
-  /** Everything it has said so far. */
+  /** All lines so far, of standard output and of standard error. */
   readonly said: Said[] = [];
+  readonly errors: Said[] = [];
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
-  #errors = '';
+  /** What of standard error was no JSON. */
+  #rest = '';
 
   private constructor(child: ChildProcess) {
     this.#child = child;
     this.#exited = once(child, 'exit');
     createInterface(child.stdout!).on('line', line => this.said.push(JSON.parse(line) as Said));
-    child.stderr!.setEncoding('utf8').on('data', text => {
-      this.#errors = (this.#errors + text).slice(-4_000);
+    createInterface(child.stderr!).on('line', line => {
+      if (line.startsWith('{')) this.errors.push(JSON.parse(line) as Said);
+      else this.#rest = `${this.#rest}${line}\n`.slice(-4_000);
     });
   }
 
-  /** @param file beside this one; resolves once it has said the first thing */
-  static async start(host: Host, file: string, given: object): Promise<Program> {
-    const program = new Program(
-      host.spawn(process.execPath, '--disable-warning=ExperimentalWarning', file, JSON.stringify(given)),
-    );
+  /** Runs a TypeScript program of this project. */
+  static start(host: Host, file: string, ...args: string[]): Program {
+    return new Program(host.spawn(process.execPath, '--disable-warning=ExperimentalWarning', file, ...args));
+  }
+
+  /** Starts one that says something once it is ready. */
+  static async startAndHear(host: Host, file: string, given: object): Promise<Program> {
+    const program = Program.start(host, file, JSON.stringify(given));
     await program.hears(() => true);
     return program;
   }
 
-  /** The first of such, now or later. @param from of `said` */
-  async hears(matches: (said: Said) => boolean, from = 0): Promise<Said> {
-    let at = from;
-    const look = () => {
-      for (; at < this.said.length; at++) if (matches(this.said[at]!)) return this.said[at];
-      return undefined;
-    };
-    return eventually(look, 'what a program should say', () => this.#recent());
+  /** The first of such on standard output, now or later. @param from which of `said` to begin with */
+  hears(matches: (said: Said) => boolean, from = 0): Promise<Said> {
+    return this.#hears(this.said, matches, from);
+  }
+
+  /** Likewise on standard error. */
+  hearsError(matches: (said: Said) => boolean, from = 0): Promise<Said> {
+    return this.#hears(this.errors, matches, from);
   }
 
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
-  }
-
-  async close(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await within(this.#exited, 'the end of a program');
   }
 
   /** Resolves when it has ended. */
@@ -64,10 +60,23 @@ export class Program implements Closable {
     await within(this.#exited, 'the end of a program', () => this.#recent());
   }
 
+  /** Safe where it has ended already. */
+  async close(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.ended();
+  }
+
+  #hears(said: readonly Said[], matches: (said: Said) => boolean, from: number): Promise<Said> {
+    let at = from;
+    const look = () => {
+      for (; at < said.length; at++) if (matches(said[at]!)) return said[at];
+      return undefined;
+    };
+    return eventually(look, 'what a program should say', () => this.#recent());
+  }
+
   #recent(): string {
-    return `${this.said
-      .slice(-20)
-      .map(each => JSON.stringify(each))
-      .join('\n')}\n${this.#errors}`;
+    const lines = [...this.said.slice(-5), ...this.errors.slice(-20)].map(each => JSON.stringify(each));
+    return `${lines.join('\n')}\n${this.#rest}`;
   }
 }
