@@ -180,8 +180,9 @@ class Experiment {
   }
 
   async #noteTunnel({ node: { gateway } }: Place): Promise<void> {
-    const isOfTunnel = ({ event, destination }: Said) =>
-      event === 'session' && (destination as { port: number }).port === keepPort;
+    // One that was refused while the address was away never was a tunnel.
+    const isOfTunnel = ({ event, stage, destination }: Said) =>
+      event === 'session' && stage === 'relay' && (destination as { port: number }).port === keepPort;
     const before = this.#recorded.get(gateway) ?? 0;
     const { close } = await gateway.hears(isOfTunnel, before);
     this.#recorded.set(gateway, gateway.said.length);
