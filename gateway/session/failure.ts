@@ -1,60 +1,63 @@
 // Every way in which a session can fail, as one union. Whoever notices a failure throws it; whoever answers
 // the client maps it (entry/http-replies.ts, entry/socks-replies.ts: exhaustive tables). It knows no protocol.
 
-export type FailureKind =
+export const failureKinds = [
   // what the client sent
-  | 'bad-request'
-  | 'unknown-protocol'
-  | 'request-timeout'
-  | 'head-too-large'
-  | 'body-too-large'
-  | 'expectation-failed'
-  | 'unsupported-command'
-  | 'unsupported-address-type'
-  | 'unsupported-authentication'
+  'bad-request',
+  'unknown-protocol',
+  'request-timeout',
+  'head-too-large',
+  'body-too-large',
+  'expectation-failed',
+  'unsupported-command',
+  'unsupported-address-type',
+  'unsupported-authentication',
   // who the client is
-  | 'authentication-required'
-  | 'authentication-failed'
-  | 'authentication-busy'
-  | 'authentication-unavailable'
-  | 'identity-conflict'
-  | 'identity-in-doubt'
-  | 'workload-ended'
+  'authentication-required',
+  'authentication-failed',
+  'authentication-busy',
+  'authentication-unavailable',
+  'identity-conflict',
+  'identity-in-doubt',
+  'workload-ended',
   // what policy says
-  | 'denied-by-name'
-  | 'denied-by-address'
-  | 'denied-by-server-name'
-  | 'policy-changed'
+  'denied-by-name',
+  'denied-by-address',
+  'denied-by-server-name',
+  'policy-changed',
   // what the gateway can take
-  | 'client-limit'
-  | 'session-limit'
-  | 'draining'
-  | 'log-unwritable'
-  | 'out-of-descriptors'
+  'client-limit',
+  'session-limit',
+  'draining',
+  'log-unwritable',
+  'out-of-descriptors',
   // the name
-  | 'name-not-found'
-  | 'name-without-address'
-  | 'resolve-failed'
-  | 'resolve-timeout'
-  | 'resolve-busy'
+  'name-not-found',
+  'name-without-address',
+  'resolve-failed',
+  'resolve-timeout',
+  'resolve-busy',
   // the way out
-  | 'no-source-address'
-  | 'source-refused'
-  | 'source-address-lost'
-  | 'connect-refused'
-  | 'connect-timeout'
-  | 'connect-reset'
-  | 'network-unreachable'
-  | 'host-unreachable'
-  | 'connect-failed'
+  'no-source-address',
+  'source-refused',
+  'source-address-lost',
+  'connect-refused',
+  'connect-timeout',
+  'connect-reset',
+  'network-unreachable',
+  'host-unreachable',
+  'connect-failed',
   // the origin of a plain HTTP request
-  | 'origin-busy'
-  | 'origin-closed'
-  | 'origin-timeout'
-  | 'origin-protocol'
+  'origin-busy',
+  'origin-closed',
+  'origin-timeout',
+  'origin-protocol',
   // ourselves, or the other end, going away
-  | 'client-gone'
-  | 'internal';
+  'client-gone',
+  'internal',
+] as const;
+
+export type FailureKind = (typeof failureKinds)[number];
 
 /** A failure on its way to the one place that answers the client. `message` is for people: one line, no secret. */
 export class Failure extends Error {

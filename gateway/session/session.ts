@@ -9,22 +9,25 @@ import type { Decision, Question, Workload } from '../../config/policy/decision.
 import type { Destination } from '../../config/policy/destination.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import type { NearestRule } from '../admission/nearest-rule.ts';
-import { asFailure, type Failure, type FailureKind } from './failure.ts';
+import { asFailure, type Failure, failureKinds } from './failure.ts';
 
 /** How far a session got, in order; it is logged. */
 const stages = ['accept', 'parse', 'identify', 'decide', 'resolve', 'dial', 'reply', 'relay'] as const;
 export type Stage = (typeof stages)[number];
 
-export type Protocol = 'unknown' | 'connect' | 'http' | 'upgrade' | 'socks5';
+export const protocols = ['unknown', 'connect', 'http', 'upgrade', 'socks5'] as const;
+export type Protocol = (typeof protocols)[number];
 
 /** Why a session ended: `complete`, a failure's kind, or what cut an open tunnel. */
-export type CloseReason =
-  | 'complete'
-  | FailureKind
-  | 'client-reset'
-  | 'destination-reset'
-  | 'idle-timeout'
-  | 'drain-deadline';
+export const closeReasons = [
+  'complete',
+  ...failureKinds,
+  'client-reset',
+  'destination-reset',
+  'idle-timeout',
+  'drain-deadline',
+] as const;
+export type CloseReason = (typeof closeReasons)[number];
 
 /** How the identity of a client was found, the most trusted first. */
 export interface Identity {
