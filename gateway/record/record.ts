@@ -1,6 +1,9 @@
-// The record of a session: which facts it has, under which names, in which units. JSON escapes every value, so no
-// client can forge a line. It writes nothing. README's table of fields is held against `recordFields` by a test.
+// The record of a session: which facts it has, under which names, in which units. Every text is escaped as JSON has
+// it, so no client can forge a line. It writes nothing. README's table of fields is held against `recordFields` by a
+// test.
 
+import type { PodWorkload } from '../../config/cluster.ts';
+import type { Decision, Workload } from '../../config/policy/decision.ts';
 import type { Session } from '../session/session.ts';
 
 export const gatewayIdentity = { name: 'sallyport', version: '0.1.0' } as const;
@@ -116,88 +119,140 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
   ['gateway.version', 'string', 'always'],
 ];
 
-/** To the microsecond: more digits are noise. */
-const rounded = (ms: number | null) => (ms === null ? null : Math.round(ms * 1000) / 1000);
+const gatewayText = JSON.stringify(gatewayIdentity);
 
-function clientOf({ clientAddress, clientPort, identity, workload, pod }: Session) {
-  const { namespace, serviceAccount, owner } = workload ?? {};
-  return {
-    address: clientAddress,
-    port: clientPort,
-    identity,
-    ...(workload && {
-      workload: { namespace, pod: workload.pod, serviceAccount, owner, ...(pod && { uid: pod.uid }) },
-    }),
-  };
+/**
+ * Text as JSON has it. Most of what a record holds needs no escape, and is not looked at twice: characters from space
+ * to tilde other than quote and backslash stand for themselves.
+ */
+const quoted = (text: string): string => (needsNoEscape.test(text) ? `"${text}"` : JSON.stringify(text));
+const needsNoEscape = /^[ !#-[\]-~]*$/;
+
+const quotedOrNull = (text: string | null): string => (text === null ? 'null' : quoted(text));
+
+const quotedList = (texts: readonly string[]): string =>
+  texts.length === 0 ? '[]' : `[${texts.map(quoted).join(',')}]`;
+
+/** What JSON.stringify makes of a thousandth, by thousandths: empty, `.001`, `.002` and so on. */
+const thousandths = Array.from({ length: 1000 }, (_, count) => String(count / 1000).slice(1));
+
+/** Milliseconds to the microsecond: more digits are noise. */
+function milliseconds(ms: number | null): string {
+  if (ms === null) return 'null';
+  const microseconds = Math.round(ms * 1000);
+  if (!(microseconds >= 0 && microseconds < 1e15)) return JSON.stringify(microseconds / 1000);
+  const whole = Math.floor(microseconds / 1000);
+  return whole + thousandths[microseconds - whole * 1000]!;
 }
 
-function destinationOf(session: Session) {
-  const { destination, destinationText, resolved, forbidden, dialled } = session;
-  return {
-    host: destination?.host ?? null,
-    port: destination?.port ?? null,
-    ...(!destination && destinationText !== null && { asked: destinationText.slice(0, 256) }),
-    resolved,
-    forbidden,
-    address: dialled?.address ?? null,
-  };
+/** The second that was last written, and its text up to the point: records come many a second. */
+let second = NaN;
+let secondText = '';
+
+/** Epoch milliseconds as RFC 3339. */
+function timeText(nowMs: number): string {
+  const thisSecond = Math.floor(nowMs / 1000);
+  if (thisSecond !== second) {
+    second = thisSecond;
+    secondText = new Date(thisSecond * 1000).toISOString().slice(0, 20);
+  }
+  return `${secondText}${String(nowMs - thisSecond * 1000).padStart(3, '0')}Z`;
 }
 
-function sourceOf({ dialled }: Session) {
-  const { sourceAddress = null, sourcePort = null, pool } = dialled ?? {};
-  return { address: sourceAddress, port: sourcePort, ...(pool && { pool }) };
+/** Workloads are frozen and live through many sessions; so do the decisions of rules. */
+const workloadTexts = new WeakMap<Workload, { pod: PodWorkload | null; text: string }>();
+const decisionTexts = new WeakMap<Decision, string>();
+
+function workloadText({ workload, pod }: Session): string {
+  if (!workload) return '';
+  const known = workloadTexts.get(workload);
+  if (known?.pod === pod) return known.text;
+  const { namespace, serviceAccount, owner } = workload;
+  const shown = { namespace, pod: workload.pod, serviceAccount, owner, ...(pod && { uid: pod.uid }) };
+  const text = `,"workload":${JSON.stringify(shown)}`;
+  workloadTexts.set(workload, { pod, text });
+  return text;
 }
 
-function decisionOf({ decision, nearest }: Session) {
-  if (!decision) return undefined;
-  const { verdict, tier, policy, rule, reason, generation, origin, wouldDeny } = decision;
-  return {
-    verdict,
-    tier,
-    policy,
-    rule,
-    reason,
-    generation,
-    origin,
-    ...(wouldDeny && { wouldDeny }),
-    ...nearestOf(nearest),
-  };
+function clientText(session: Session): string {
+  const { clientAddress, clientPort, identity } = session;
+  const identified = `{"source":"${identity.source}","name":${quotedOrNull(identity.name)}}`;
+  return `{"address":${quoted(clientAddress)},"port":${clientPort},"identity":${identified}${workloadText(session)}}`;
 }
 
-function nearestOf(nearest: Session['nearest']) {
-  return nearest && { nearest: { policy: nearest.policy, rule: nearest.rule, lacks: nearest.lacks } };
+function destinationText(session: Session): string {
+  const { destination, destinationText: asked, resolved, forbidden, dialled } = session;
+  const named = destination
+    ? `"host":${quoted(destination.host)},"port":${destination.port}`
+    : `"host":null,"port":null${asked === null ? '' : `,"asked":${quoted(asked.slice(0, 256))}`}`;
+  const addresses = `"resolved":${quotedList(resolved)},"forbidden":${quotedList(forbidden)}`;
+  return `{${named},${addresses},"address":${quotedOrNull(dialled ? dialled.address : null)}}`;
 }
 
-function closeOf({ closeReason, closeDetail }: Session) {
-  return { reason: closeReason, ...(closeDetail !== null && { detail: closeDetail }) };
+function sourceText({ dialled }: Session): string {
+  if (!dialled) return '{"address":null,"port":null}';
+  const pool = dialled.pool ? `,"pool":${quoted(dialled.pool)}` : '';
+  return `{"address":${quoted(dialled.sourceAddress)},"port":${dialled.sourcePort}${pool}}`;
 }
 
-/** One line of the decision log, with its line feed. */
+/** With a comma behind it; empty where policy was not asked. */
+function decisionMember({ decision, nearest }: Session): string {
+  if (!decision) return '';
+  const text = unclosedDecision(decision);
+  if (!nearest) return `"decision":${text}},`;
+  const { policy, rule, lacks } = nearest;
+  return `"decision":${text},"nearest":${JSON.stringify({ policy, rule, lacks })}},`;
+}
+
+/** Without its closing brace. */
+function unclosedDecision(decision: Decision): string {
+  const known = decisionTexts.get(decision);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(shownOf(decision)).slice(0, -1);
+  decisionTexts.set(decision, text);
+  return text;
+}
+
+function shownOf({ verdict, tier, policy, rule, reason, generation, origin, wouldDeny }: Decision) {
+  return { verdict, tier, policy, rule, reason, generation, origin, ...(wouldDeny && { wouldDeny }) };
+}
+
+function httpMember({ http }: Session): string {
+  if (!http) return '';
+  const path = http.path === undefined ? '' : `,"path":${quoted(http.path)}`;
+  const status = http.status === undefined ? '' : `,"status":${http.status}`;
+  return `"http":{"method":${quoted(http.method)}${path}${status}},`;
+}
+
+const socksMember = ({ socksReply }: Session): string =>
+  socksReply === null ? '' : `"socks":{"reply":${socksReply}},`;
+
+function tlsMember({ tls, serverFirst }: Session): string {
+  if (!tls) return '';
+  const { hello, sni, ech } = tls;
+  return `"tls":{"hello":"${hello}","sni":${quotedOrNull(sni)},"ech":${ech},"serverFirst":${serverFirst}},`;
+}
+
+function closeMember({ closeReason, closeDetail }: Session): string {
+  const detail = closeDetail === null ? '' : `,"detail":${quoted(closeDetail)}`;
+  return `"close":{"reason":"${closeReason}"${detail}},`;
+}
+
+/**
+ * One line of the decision log, with its line feed. Every session pays for it, so it is put together by hand; a test
+ * holds it against JSON.stringify, byte for byte.
+ */
 export function recordLine(session: Session, event: 'session' | 'progress'): string {
-  const { socksReply } = session;
-  const record = {
-    time: new Date().toISOString(),
-    event,
-    id: session.id,
-    listener: session.listener,
-    protocol: session.protocol,
-    client: clientOf(session),
-    destination: destinationOf(session),
-    decision: decisionOf(session),
-    source: sourceOf(session),
-    http: session.http ?? undefined,
-    socks: socksReply === null ? undefined : { reply: socksReply },
-    tls: session.tls ? { ...session.tls, serverFirst: session.serverFirst } : undefined,
-    stage: session.stage,
-    close: event === 'session' ? closeOf(session) : undefined,
-    bytes: { up: session.bytesUp, down: session.bytesDown },
-    ms: {
-      resolve: rounded(session.resolveMs),
-      connect: rounded(session.connectMs),
-      firstByte: rounded(session.firstByteMs),
-      total: rounded(event === 'session' ? session.totalMs : session.elapsedMs()),
-    },
-    gateway: gatewayIdentity,
-  };
-  return `${JSON.stringify(record)}\n`;
+  const ended = event === 'session';
+  const { id, listener, protocol, stage, bytesUp, bytesDown, resolveMs, connectMs, firstByteMs } = session;
+  const total = milliseconds(ended ? session.totalMs : session.elapsedMs());
+  return (
+    `{"time":"${timeText(Date.now())}","event":"${event}","id":"${id}","listener":${quoted(listener)},` +
+    `"protocol":"${protocol}","client":${clientText(session)},"destination":${destinationText(session)},` +
+    `${decisionMember(session)}"source":${sourceText(session)},` +
+    `${httpMember(session)}${socksMember(session)}${tlsMember(session)}` +
+    `"stage":"${stage}",${ended ? closeMember(session) : ''}"bytes":{"up":${bytesUp},"down":${bytesDown}},` +
+    `"ms":{"resolve":${milliseconds(resolveMs)},"connect":${milliseconds(connectMs)},` +
+    `"firstByte":${milliseconds(firstByteMs)},"total":${total}},"gateway":${gatewayText}}\n`
+  );
 }

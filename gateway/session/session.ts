@@ -12,7 +12,7 @@ import type { NearestRule } from '../admission/nearest-rule.ts';
 import { asFailure, type Failure, failureKinds } from './failure.ts';
 
 /** How far a session got, in order; it is logged. */
-const stages = ['accept', 'parse', 'identify', 'decide', 'resolve', 'dial', 'reply', 'relay'] as const;
+export const stages = ['accept', 'parse', 'identify', 'decide', 'resolve', 'dial', 'reply', 'relay'] as const;
 export type Stage = (typeof stages)[number];
 
 export const protocols = ['unknown', 'connect', 'http', 'upgrade', 'socks5'] as const;
