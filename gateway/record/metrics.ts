@@ -1,8 +1,9 @@
-// The metrics: plain numbers on the hot path, published through prom-client when someone asks. It consumes finished
-// sessions and reads the gauges of others; it holds nothing back and decides nothing.
+// The metrics, published through prom-client when someone asks: the sums of the tallies that finished sessions were
+// counted into (session-tally.ts), and what it reads of the other rooms. It holds nothing back and decides nothing.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Session } from '../session/session.ts';
+import { bucketBounds, type HistogramValues, SessionTally } from './session-tally.ts';
 
 /** Every metric of the gateway's own: name, type, labels, help. README's table is held against it by a test. */
 export const metricTable = {
@@ -140,37 +141,15 @@ export const metricTable = {
 type MetricName = keyof typeof metricTable;
 type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>];
 
-/** Upper bounds in seconds. */
-const buckets = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200,
-];
-
-/** A histogram as plain numbers: observing is a short search and three additions. */
-class Buckets {
-  readonly counts = new Array<number>(buckets.length + 1).fill(0);
-  sum = 0;
-  count = 0;
-
-  observeMs(ms: number | null): void {
-    if (ms === null) return;
-    const seconds = ms / 1000;
-    let at = 0;
-    while (at < buckets.length && seconds > buckets[at]!) at += 1;
-    this.counts[at]! += 1;
-    this.sum += seconds;
-    this.count += 1;
-  }
-
-  /** Values in prom-client's form: cumulative buckets, sum, count. */
-  values(name: string) {
-    let running = 0;
-    const cumulative = [...buckets, '+Inf'].map((le, at) => {
-      running += this.counts[at]!;
-      return { metricName: `${name}_bucket`, labels: { le }, value: running };
-    });
-    const total = (suffix: string, value: number) => ({ metricName: `${name}_${suffix}`, labels: {}, value });
-    return [...cumulative, total('sum', this.sum), total('count', this.count)];
-  }
+/** Values in prom-client's form: cumulative buckets, sum, count. */
+function histogramSamples(name: string, { counts, sumSeconds }: HistogramValues) {
+  let running = 0;
+  const cumulative = [...bucketBounds, '+Inf'].map((le, at) => {
+    running += counts[at]!;
+    return { metricName: `${name}_bucket`, labels: { le }, value: running };
+  });
+  const total = (suffix: string, value: number) => ({ metricName: `${name}_${suffix}`, labels: {}, value });
+  return [...cumulative, total('sum', sumSeconds), total('count', running)];
 }
 
 /** Counts by label values, joined into one key. */
@@ -194,45 +173,42 @@ export type GaugeReaders = Partial<Record<MetricName, () => Sample[] | number>>;
 
 export class Metrics {
   readonly registry = new Registry();
-  readonly #sessions = new LabelledCounts();
   readonly #acceptErrors = new LabelledCounts();
   readonly #reloads = new LabelledCounts();
-  readonly #resolve = new Buckets();
-  readonly #connect = new Buckets();
-  readonly #session = new Buckets();
-  #wouldDeny = 0;
-  #bytesUp = 0;
-  #bytesDown = 0;
+  readonly #tally = new SessionTally();
+  readonly #others: readonly SessionTally[];
 
-  constructor(readers: GaugeReaders) {
+  /** @param others tallies that are counted into elsewhere; read when metrics are asked for */
+  constructor(readers: GaugeReaders, others: readonly SessionTally[] = []) {
+    this.#others = others;
     collectDefaultMetrics({ register: this.registry, prefix: 'sallyport_' });
     const own: GaugeReaders = {
-      sallyport_sessions_total: () => this.#sessions.samples(),
-      sallyport_would_deny_total: () => this.#wouldDeny,
+      sallyport_sessions_total: () =>
+        this.#sum()
+          .sessions()
+          .map(({ count, ...labels }) => [count, labels]),
+      sallyport_would_deny_total: () => this.#sum().wouldDeny,
       sallyport_bytes_total: () => [
-        [this.#bytesUp, { direction: 'up' }],
-        [this.#bytesDown, { direction: 'down' }],
+        [this.#sum().bytesUp, { direction: 'up' }],
+        [this.#sum().bytesDown, { direction: 'down' }],
       ],
       sallyport_config_reloads_total: () => this.#reloads.samples(),
       sallyport_accept_errors_total: () => this.#acceptErrors.samples(),
     };
     for (const [name, read] of Object.entries({ ...own, ...readers }))
       this.#publish(name as MetricName, read);
-    this.#publishHistogram('sallyport_resolve_seconds', this.#resolve);
-    this.#publishHistogram('sallyport_connect_seconds', this.#connect);
-    this.#publishHistogram('sallyport_session_seconds', this.#session);
+    this.#publishHistogram('sallyport_resolve_seconds', () => this.#sum().resolve);
+    this.#publishHistogram('sallyport_connect_seconds', () => this.#sum().connect);
+    this.#publishHistogram('sallyport_session_seconds', () => this.#sum().session);
+  }
+
+  #sum(): SessionTally {
+    return SessionTally.sumOf([this.#tally, ...this.#others]);
   }
 
   /** Counts a finished session. */
   observe(session: Session): void {
-    const { protocol, decision, closeReason } = session;
-    this.#sessions.add({ protocol, verdict: decision?.verdict ?? 'none', close: closeReason });
-    if (decision?.wouldDeny) this.#wouldDeny += 1;
-    this.#bytesUp += session.bytesUp;
-    this.#bytesDown += session.bytesDown;
-    this.#resolve.observeMs(session.resolveMs);
-    this.#connect.observeMs(session.connectMs);
-    this.#session.observeMs(session.totalMs);
+    this.#tally.observe(session);
   }
 
   reloaded(result: 'swapped' | 'refused'): void {
@@ -269,14 +245,14 @@ export class Metrics {
   }
 
   /** prom-client's own Histogram takes one observation at a time; this one is read whole. */
-  #publishHistogram(name: MetricName, histogram: Buckets): void {
+  #publishHistogram(name: MetricName, read: () => HistogramValues): void {
     const metric = {
       name,
       get: async () => ({
         name,
         help: metricTable[name][2],
         type: 'histogram',
-        values: histogram.values(name),
+        values: histogramSamples(name, read()),
         aggregator: 'sum',
       }),
       reset() {},

@@ -121,12 +121,8 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
 
 const gatewayText = JSON.stringify(gatewayIdentity);
 
-/**
- * Text as JSON has it. Most of what a record holds needs no escape, and is not looked at twice: characters from space
- * to tilde other than quote and backslash stand for themselves.
- */
-const quoted = (text: string): string => (needsNoEscape.test(text) ? `"${text}"` : JSON.stringify(text));
-const needsNoEscape = /^[ !#-[\]-~]*$/;
+/** Text as JSON has it: every value of a record that is not one of the gateway's own words. */
+const quoted = (text: string): string => JSON.stringify(text);
 
 const quotedOrNull = (text: string | null): string => (text === null ? 'null' : quoted(text));
 
