@@ -366,8 +366,11 @@ export const gatewayConfigSchema = z
         messages: z.enum(['auto', 'text', 'json']).default('auto'),
       })
       .prefault({}),
-    /** `auto` takes the best relay there is; this version has one, `streams`. */
-    relay: z.strictObject({ mode: z.enum(['auto', 'streams']).default('auto') }).prefault({}),
+    /**
+     * `pump`: connections on the gateway's own event loop, bulk moved by splice(2). `streams`: Node's sockets. `auto`:
+     * the pump where its system calls can be made, else streams.
+     */
+    relay: z.strictObject({ mode: z.enum(['auto', 'pump', 'streams']).default('auto') }).prefault({}),
     /** `auto` takes as many data-plane threads as pay; this version has one. */
     threads: z.union([z.literal('auto'), z.literal(1)]).default('auto'),
   })

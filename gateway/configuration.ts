@@ -18,7 +18,7 @@ import { type Endpoint, hostAddresses, ownEndpoints } from './listeners.ts';
 import { loadAside } from './load-aside.ts';
 
 /** What can change only by a restart. */
-const fixed = ['listeners', 'admin', 'log', 'threads', 'kubernetes'] as const;
+const fixed = ['listeners', 'admin', 'log', 'relay', 'threads', 'kubernetes'] as const;
 
 export interface ReloadOutcome {
   swapped: boolean;

@@ -9,6 +9,7 @@ import { endToEnd, pairsOf, valuesOf } from './entry/http-fields.ts';
 import { httpRefusal } from './entry/http-replies.ts';
 import { type ProxyRequest, viaName } from './entry/proxy-request.ts';
 import { admissionRequest, takeRequest } from './entry/take-request.ts';
+import { streamConnector } from './exit/connect-stream.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import {
@@ -105,7 +106,7 @@ async function forwardByNode(forward: Forward): Promise<void> {
   const connection = await dialForSession(
     session,
     forward.gateway,
-    () => dial(permit, limits, leaving),
+    () => dial(permit, streamConnector, limits, leaving),
     unused => unused.socket.destroy(),
   );
   const request = originRequest(forward);

@@ -7,8 +7,12 @@ import { networkInterfaces } from 'node:os';
 import type { Limits, ListenerConfig } from '../config/gateway-config.ts';
 import { type Cidr, parseAddress, parseCidr } from '../config/policy/address.ts';
 import { recordDropped } from './entry/dropped.ts';
+import { LoopClient, type LoopWays } from './entry/loop-client.ts';
+import { serveConnection } from './entry/serve-connection.ts';
 import { applyLimits, createListenerServer, type ListenerServer } from './entry/serve-http.ts';
 import type { Gateway } from './gateway.ts';
+import { LoopListener, listenOn } from './os/loop-listener.ts';
+import { LoopSocket } from './os/loop-socket.ts';
 
 export interface Endpoint {
   address: string;
@@ -24,22 +28,34 @@ interface ListenerEvents {
   acceptFailed(error: NodeJS.ErrnoException): void;
 }
 
+/** How one listener takes connections, whatever accepts them. */
+interface Accepting {
+  readonly http: ListenerServer;
+  stop(): void;
+}
+
 export class Listeners {
-  readonly #servers: ListenerServer[] = [];
+  readonly #accepting: Accepting[] = [];
   readonly running: RunningListener[] = [];
 
-  /** @throws as the operating system says (`EADDRINUSE`, `EACCES`); what was started by then is stopped */
-  async start(gateway: Gateway, mostConnections: number, events: ListenerEvents): Promise<void> {
+  /**
+   * @param ways of the event loop that accepts and relays; null leaves all of it to Node's streams
+   * @throws as the operating system says (`EADDRINUSE`, `EACCES`); what was started by then is stopped
+   */
+  async start(
+    gateway: Gateway,
+    mostConnections: number,
+    events: ListenerEvents,
+    ways: LoopWays | null,
+  ): Promise<void> {
     const { config } = gateway.holder.current();
     try {
       for (const listener of config.listeners) {
-        const listenerServer = createListenerServer(gateway, listener);
-        const { server } = listenerServer;
-        this.#servers.push(listenerServer);
-        server.maxConnections = mostConnections;
-        server.on('drop', data => recordDropped(gateway, listener, data));
-        this.running.push({ config: listener, ...(await listen(server, listener)) });
-        server.on('error', events.acceptFailed);
+        const { accepting, endpoint } = ways
+          ? this.#acceptByLoop(gateway, listener, mostConnections, events, ways)
+          : await acceptByNode(gateway, listener, mostConnections, events);
+        this.#accepting.push(accepting);
+        this.running.push({ config: listener, ...endpoint });
       }
     } catch (error) {
       this.stop();
@@ -47,18 +63,112 @@ export class Listeners {
     }
   }
 
+  #acceptByLoop(
+    gateway: Gateway,
+    listener: ListenerConfig,
+    mostConnections: number,
+    { acceptFailed }: ListenerEvents,
+    ways: LoopWays,
+  ): StartedListener {
+    const http = createListenerServer(gateway, listener);
+    // It never listens itself, but from this event on it looks for heads that do not come in time.
+    http.server.emit('listening');
+    const { kernel } = ways.loop;
+    const address = parseAddress(listener.address)!;
+    const descriptor = named(listener, () =>
+      listenOn(kernel, { address, port: listener.port, backlog, shared: false }),
+    );
+    const isFull = () => gateway.sessions.size + this.#httpConnections() >= mostConnections;
+    const loopListener = new LoopListener(ways.loop, descriptor, {
+      acceptFailed,
+      accepted(connection, peer) {
+        if (!isFull()) return takeConnection(gateway, listener, connection, peer, ways, http.servePlainHttp);
+        kernel.close(connection);
+        recordDropped(gateway, listener, peer);
+      },
+    });
+    const stop = () => {
+      if (loopListener.stop()) kernel.close(descriptor);
+      http.closeIdle();
+    };
+    return { accepting: { http, stop }, endpoint: loopListener.endpoint };
+  }
+
+  #httpConnections(): number {
+    return this.#accepting.reduce((sum, { http }) => sum + http.connections, 0);
+  }
+
   /** For the connections that come after. */
   applyLimits(limits: Limits): void {
-    for (const { server } of this.#servers) applyLimits(server, limits);
+    for (const { http } of this.#accepting) applyLimits(http.server, limits);
   }
 
   /** Accepts no more. Open connections stay; idle ones are closed, now and when asked again. */
   stop(): void {
-    for (const { server, closeIdle } of this.#servers) {
-      // Not http's own close(), which would cut responses that a slow client is still taking.
-      if (server.listening) TcpServer.prototype.close.call(server);
-      closeIdle();
-    }
+    for (const accepting of this.#accepting) accepting.stop();
+  }
+}
+
+interface StartedListener {
+  accepting: Accepting;
+  endpoint: Endpoint;
+}
+
+/** The front door for a connection that the loop accepted; it is closed where the loop cannot watch it. */
+function takeConnection(
+  gateway: Gateway,
+  listener: ListenerConfig,
+  descriptor: number,
+  peer: Endpoint,
+  ways: LoopWays,
+  servePlainHttp: ListenerServer['servePlainHttp'],
+): void {
+  try {
+    const client = new LoopClient(new LoopSocket(ways.loop, descriptor), peer, ways);
+    void serveConnection(gateway, listener, client, servePlainHttp);
+  } catch (error) {
+    ways.loop.kernel.close(descriptor);
+    throw error;
+  }
+}
+
+async function acceptByNode(
+  gateway: Gateway,
+  listener: ListenerConfig,
+  mostConnections: number,
+  { acceptFailed }: ListenerEvents,
+): Promise<StartedListener> {
+  const http = createListenerServer(gateway, listener);
+  const { server } = http;
+  server.maxConnections = mostConnections;
+  server.on('drop', dropped =>
+    recordDropped(gateway, listener, {
+      address: dropped?.remoteAddress ?? '',
+      port: dropped?.remotePort ?? 0,
+    }),
+  );
+  const stop = () => {
+    // Not http's own close(), which would cut responses that a slow client is still taking.
+    if (server.listening) TcpServer.prototype.close.call(server);
+    http.closeIdle();
+  };
+  try {
+    const endpoint = await listen(server, listener);
+    server.on('error', acceptFailed);
+    return { accepting: { http, stop }, endpoint };
+  } catch (error) {
+    stop();
+    throw error;
+  }
+}
+
+/** Errors of the operating system say which listener they are about. */
+function named<T>({ name }: ListenerConfig, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    (error as Error).message = `listener ${name}: ${(error as Error).message}`;
+    throw error;
   }
 }
 

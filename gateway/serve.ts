@@ -15,8 +15,10 @@ import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { InterfaceAddresses } from './host-addresses.ts';
 import { Listeners } from './listeners.ts';
+import { openLoopWays } from './loop-ways.ts';
 import { canBindWithoutPort } from './os/bound-socket.ts';
 import { descriptorLimit } from './os/descriptors.ts';
+import type { EventLoop } from './os/event-loop.ts';
 import { banner } from './record/banner.ts';
 import { DecisionLog } from './record/decision-log.ts';
 import { createMessages, type Messages } from './record/messages.ts';
@@ -57,6 +59,8 @@ export async function serve(configFile: string, connectCluster: ConnectCluster):
 /** Said at the start and at every swap: nobody may forget it. */
 const guardIsOpen =
   'GUARD IN AUDIT MODE: private, loopback and metadata addresses can be reached by every rule that allows their name or address';
+
+const textOf = (error: unknown) => (error instanceof Error ? error.stack : String(error));
 
 interface ListeningEndpoint {
   listener: string;
@@ -144,9 +148,10 @@ class RunningGateway {
     this.#handleSignals();
     const admin = await this.#startAdmin();
     await this.#joinCluster(connectCluster);
-    await this.#listeners.start(this.#gateway, this.#mostConnections, {
-      acceptFailed: error => this.#acceptFailed(error),
-    });
+    const ways = await openLoopWays(this.#configuration.holder.current().config);
+    const events = { acceptFailed: (error: NodeJS.ErrnoException) => this.#acceptFailed(error) };
+    await this.#listeners.start(this.#gateway, this.#mostConnections, events, ways);
+    if (ways) this.#turn(ways.loop);
     const proxies = this.#listeners.running.map(({ config: { name, protocols }, address, port }) => ({
       listener: name,
       address,
@@ -160,6 +165,13 @@ class RunningGateway {
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
     this.#waitsFor = null;
     this.#announce(endpoints);
+  }
+
+  #turn(loop: EventLoop): void {
+    loop.onError(error =>
+      this.#messages.error({ error: textOf(error) }, 'an event failed that nobody foresaw'),
+    );
+    void loop.run();
   }
 
   /** First of all, so that a start that waits can be looked at. */
@@ -292,10 +304,7 @@ class RunningGateway {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#stop(signal));
     process.on('exit', () => this.#log.flushSync());
     const crash = (error: unknown) => {
-      this.#messages.fatal(
-        { error: error instanceof Error ? error.stack : String(error) },
-        'stopping on an error nobody caught',
-      );
+      this.#messages.fatal({ error: textOf(error) }, 'stopping on an error nobody caught');
       process.exit(1);
     };
     process.on('uncaughtException', crash);
@@ -347,8 +356,10 @@ class RunningGateway {
   }
 
   #reportInternal({ id, internalError: error }: Session): void {
-    const text = error instanceof Error ? error.stack : String(error);
-    this.#messages.error({ session: id, error: text }, 'a session failed on an error nobody foresaw');
+    this.#messages.error(
+      { session: id, error: textOf(error) },
+      'a session failed on an error nobody foresaw',
+    );
   }
 
   #refusal(): Failure | null {

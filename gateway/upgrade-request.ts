@@ -5,12 +5,13 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { admit } from './admission/admit.ts';
 import { httpRefusal, httpRefusalBytes } from './entry/http-replies.ts';
+import { refuseStream } from './entry/stream-client.ts';
 import { admissionRequest, takeRequest } from './entry/take-request.ts';
+import { streamConnector } from './exit/connect-stream.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import { upgrade } from './exit/upgrade.ts';
 import type { Gateway } from './gateway.ts';
-import { refuse } from './open-tunnel.ts';
 import { watchLeaving } from './session/leaving.ts';
 import type { Session } from './session/session.ts';
 
@@ -32,7 +33,7 @@ export async function upgradeRequest(
     const { socket: origin } = await dialForSession(
       session,
       gateway,
-      () => dial(permit, limits, leaving),
+      () => dial(permit, streamConnector, limits, leaving),
       connection => connection.socket.destroy(),
     );
     const readBefore = client.bytesRead;
@@ -49,7 +50,7 @@ export async function upgradeRequest(
   } catch (error) {
     const refusal = httpRefusal(session.fail(error), session.id);
     session.http!.status = refusal.status;
-    refuse(client, httpRefusalBytes(refusal));
+    refuseStream(client, httpRefusalBytes(refusal));
   } finally {
     session.finish();
   }

@@ -5,12 +5,12 @@
 import type { Socket } from 'node:net';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { Gateway } from '../gateway.ts';
-import { openTunnel, refuse, type TunnelReplies } from '../open-tunnel.ts';
+import { openTunnel, type TunnelReplies } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
-import { peerOf, type Session } from '../session/session.ts';
+import type { Session } from '../session/session.ts';
+import type { ClientConnection } from './client-connection.ts';
 import { type ConnectRequest, HeadMachine, parseConnectHead } from './connect-head.ts';
 import { connectEstablished, httpRefusal, httpRefusalBytes } from './http-replies.ts';
-import { readMessage } from './read-message.ts';
 import { serveSocks } from './serve-socks.ts';
 
 /** Takes a connection over whose first request is plain HTTP; its first session was begun at accept. */
@@ -19,36 +19,34 @@ export type ServePlainHttp = (socket: Socket, firstSession: Session) => void;
 type FirstMessage = { type: 'connect'; lines: string[] } | { type: 'plain-http' } | { type: 'socks5' };
 
 /** Serves one accepted connection. Never rejects. */
-export async function serveConnection(
+export async function serveConnection<Exit>(
   gateway: Gateway,
   listener: ListenerConfig,
-  socket: Socket,
+  client: ClientConnection<Exit>,
   servePlainHttp: ServePlainHttp,
 ): Promise<void> {
-  const { clientAddress, clientPort } = peerOf(socket);
-  const session = gateway.sessions.begin(listener.name, clientAddress, clientPort);
-  socket.on('error', () => {}); // a reset also shows as `close`, and there it is dealt with
-  session.onCut(() => socket.destroy());
+  const session = gateway.sessions.begin(listener.name, client.address, client.port);
+  session.onCut(() => client.destroy());
   let handedOver = false;
   try {
-    const first = await readFirstMessage(socket, listener, session);
-    if (first.type === 'socks5') await serveSocks(gateway, session, socket);
-    else if (first.type === 'connect') await serveConnect(gateway, session, socket, first.lines);
+    const first = await readFirstMessage(client, listener, session);
+    if (first.type === 'socks5') await serveSocks(gateway, session, client);
+    else if (first.type === 'connect') await serveConnect(gateway, session, client, first.lines);
     else {
       handedOver = true;
-      servePlainHttp(socket, session);
+      servePlainHttp(client.intoStream(), session);
     }
   } catch (error) {
-    answerUnread(socket, listener, session, session.fail(error));
+    answerUnread(client, listener, session, session.fail(error));
   } finally {
     if (!handedOver) session.finish();
   }
 }
 
-async function serveConnect(
+async function serveConnect<Exit>(
   gateway: Gateway,
   session: Session,
-  socket: Socket,
+  client: ClientConnection<Exit>,
   lines: string[],
 ): Promise<void> {
   session.protocol = 'connect';
@@ -58,9 +56,9 @@ async function serveConnect(
   try {
     request = parseConnectHead(lines, session.snapshot.config.limits);
   } catch (error) {
-    return refuse(socket, replies.refused(session.fail(error)));
+    return client.refuse(replies.refused(session.fail(error)));
   }
-  await openTunnel(gateway, session, socket, request, replies);
+  await openTunnel(gateway, session, client, request, replies);
 }
 
 /** The answers of a CONNECT; the status is noted for the record. */
@@ -79,7 +77,11 @@ export function connectReplies(session: Session): TunnelReplies {
 }
 
 /** The first byte decides; a CONNECT is read to the end of its head, other HTTP is left unread for Node's parser. */
-function readFirstMessage(socket: Socket, listener: ListenerConfig, session: Session): Promise<FirstMessage> {
+function readFirstMessage(
+  client: ClientConnection<unknown>,
+  listener: ListenerConfig,
+  session: Session,
+): Promise<FirstMessage> {
   const { limits } = session.snapshot.config;
   const head = new HeadMachine(limits);
   const deadlines = { firstByteMs: limits.keepAliveTimeout, messageMs: limits.requestHeadTimeout };
@@ -98,7 +100,7 @@ function readFirstMessage(socket: Socket, listener: ListenerConfig, session: Ses
     const whole = head.push(chunk);
     return whole && { value: { type: 'connect', lines: whole.lines } as const, rest: whole.rest };
   };
-  return readMessage<FirstMessage>(socket, step, deadlines);
+  return client.read<FirstMessage>(step, deadlines);
 }
 
 const connectToken = Buffer.from('CONNECT ');
@@ -139,14 +141,19 @@ function unknownProtocol(first: number, listener: ListenerConfig): Failure {
 const socks4Refused = Buffer.from([0, 0x5b, 0, 0, 0, 0, 0, 0]);
 
 /** Answers a client whose request could not be read, in the language it seemed to speak. */
-function answerUnread(socket: Socket, listener: ListenerConfig, session: Session, failure: Failure): void {
-  if (failure.kind === 'client-gone' || session.stage === 'accept') socket.destroy();
-  else if (failure.message.endsWith('SOCKS4')) refuse(socket, socks4Refused);
+function answerUnread(
+  client: ClientConnection<unknown>,
+  listener: ListenerConfig,
+  session: Session,
+  failure: Failure,
+): void {
+  if (failure.kind === 'client-gone' || session.stage === 'accept') client.destroy();
+  else if (failure.message.endsWith('SOCKS4')) client.refuse(socks4Refused);
   else {
     const refusal = httpRefusal(failure, session.id);
     if (listener.protocols.includes('http') || failure.kind === 'unknown-protocol') {
       session.http = { method: '', status: refusal.status };
-      refuse(socket, httpRefusalBytes(refusal));
-    } else socket.destroy();
+      client.refuse(httpRefusalBytes(refusal));
+    } else client.destroy();
   }
 }

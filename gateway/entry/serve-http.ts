@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { Limits, ListenerConfig } from '../../config/gateway-config.ts';
 import { type ForwardOptions, forwardRequest } from '../forward-request.ts';
 import type { Gateway } from '../gateway.ts';
-import { openTunnel, refuse } from '../open-tunnel.ts';
+import { openTunnel } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
 import { peerOf, type Session } from '../session/session.ts';
 import { upgradeRequest } from '../upgrade-request.ts';
@@ -14,6 +14,7 @@ import { checkConnectFields, connectTarget } from './connect-head.ts';
 import { checkVersion, credentialsOf } from './http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import { connectReplies, serveConnection } from './serve-connection.ts';
+import { refuseStream, StreamClient } from './stream-client.ts';
 
 /** Node keeps its reading of a connection's requests here; the front door calls it for what is plain HTTP. */
 const readRequests = (http as unknown as { _connectionListener(this: Server, socket: Socket): void })
@@ -21,6 +22,10 @@ const readRequests = (http as unknown as { _connectionListener(this: Server, soc
 
 export interface ListenerServer {
   server: Server;
+  /** Takes over a connection whose first request is plain HTTP; its first session was begun at accept. */
+  servePlainHttp(socket: Socket, firstSession: Session): void;
+  /** Connections that Node's parser reads, those that wait for a request included. */
+  readonly connections: number;
   /** Closes the kept HTTP connections that wait for a request, and no other. */
   closeIdle(): void;
 }
@@ -32,12 +37,14 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   applyLimits(server, limits);
   const requests = new HttpSessions(gateway, listener);
   server.removeAllListeners('connection');
+  const servePlainHttp = (plain: Socket, firstSession: Session) => {
+    requests.expect(plain, firstSession);
+    readRequests.call(server, plain);
+    plain.resume();
+  };
   server.on('connection', (socket: Socket) => {
-    void serveConnection(gateway, listener, socket, (plain, firstSession) => {
-      requests.expect(plain, firstSession);
-      readRequests.call(server, plain);
-      plain.resume();
-    });
+    ignoreErrors(socket);
+    void serveConnection(gateway, listener, new StreamClient(socket), servePlainHttp);
   });
   server.on('request', (req, res) => requests.serve(req, res, { expectsContinue: false }));
   server.on('checkContinue', (req, res) => requests.serve(req, res, { expectsContinue: true }));
@@ -50,7 +57,14 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   );
   server.on('timeout', socket => requests.idle(socket));
   server.on('clientError', (error, socket) => requests.refuseUnread(error, socket as Socket));
-  return { server, closeIdle: () => requests.closeIdle() };
+  return {
+    server,
+    servePlainHttp,
+    get connections() {
+      return requests.connections;
+    },
+    closeIdle: () => requests.closeIdle(),
+  };
 }
 
 /** The limits that may change while the server runs; for the connections that come after. */
@@ -96,12 +110,17 @@ class HttpSessions {
     this.#listener = listener;
   }
 
+  get connections(): number {
+    return this.#open.size;
+  }
+
   /** A connection whose first session was begun at accept. It is recorded even if no request ever comes whole. */
   expect(socket: Socket, session: Session): void {
     this.#first.set(socket, session);
     this.#open.add(socket);
     session.protocol = 'http';
     session.onCut(() => socket.destroy());
+    ignoreErrors(socket);
     socket.once('close', () => {
       this.#open.delete(socket);
       if (!this.#first.delete(socket)) return;
@@ -149,12 +168,12 @@ class HttpSessions {
       await openTunnel(
         this.#gateway,
         session,
-        socket,
+        new StreamClient(socket),
         { destination, credentials: credentialsOf(req.rawHeaders) },
         replies,
       );
     } catch (error) {
-      refuse(socket, replies.refused(session.fail(error)));
+      refuseStream(socket, replies.refused(session.fail(error)));
     } finally {
       session.finish();
     }
@@ -207,7 +226,7 @@ class HttpSessions {
     const refusal = httpRefusal(session.fail(failure), session.id);
     session.http = { method: '', status: refusal.status };
     session.finish();
-    refuse(socket, httpRefusalBytes(refusal));
+    refuseStream(socket, httpRefusalBytes(refusal));
   }
 
   /** A request whose body became unreadable: an answer if none has begun, else what there is of it and no more. */
@@ -223,7 +242,7 @@ class HttpSessions {
     }
     const refusal = httpRefusal(failure, session.id);
     session.http!.status = refusal.status;
-    refuse(socket, httpRefusalBytes(refusal));
+    refuseStream(socket, httpRefusalBytes(refusal));
   }
 
   #begin(socket: Socket): Session {
@@ -234,9 +253,14 @@ class HttpSessions {
   }
 }
 
+/** A reset also shows as `close`, and there it is dealt with. */
+function ignoreErrors(socket: Socket): void {
+  socket.on('error', () => {});
+}
+
 /** A socket that Node's parser let go of: paused, with what came after the head put back. */
 function takeBack(socket: Socket, head: Buffer): void {
-  socket.on('error', () => {});
+  ignoreErrors(socket);
   socket.setTimeout(0);
   socket.pause();
   if (head.length > 0) socket.unshift(head);

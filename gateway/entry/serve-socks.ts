@@ -1,13 +1,12 @@
 // A SOCKS5 client from its greeting to its tunnel: method, user and password where asked, request, tunnel.
 // It speaks the protocol's bytes on the socket; who may go where is openTunnel's path to find out.
 
-import type { Socket } from 'node:net';
 import { type Credentials, credentialsHelp, credentialsRequired, prove } from '../admission/identify.ts';
 import type { Gateway } from '../gateway.ts';
-import { openTunnel, refuse, type TunnelReplies } from '../open-tunnel.ts';
+import { openTunnel, type TunnelReplies } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
 import type { Session } from '../session/session.ts';
-import { readMessage } from './read-message.ts';
+import type { ClientConnection } from './client-connection.ts';
 import {
   methodNone,
   methodPassword,
@@ -23,44 +22,48 @@ import { SocksMachine, type SocksMessage, socksDestination } from './socks5.ts';
 type Method = typeof methodNone | typeof methodPassword;
 
 /** Serves a connection whose first byte was 5. Never rejects for what a client does; the caller finishes the session. */
-export async function serveSocks(gateway: Gateway, session: Session, socket: Socket): Promise<void> {
+export async function serveSocks<Exit>(
+  gateway: Gateway,
+  session: Session,
+  client: ClientConnection<Exit>,
+): Promise<void> {
   session.protocol = 'socks5';
   const machine = new SocksMachine(performance.now() + session.snapshot.config.limits.requestHeadTimeout);
   const replies = socksReplies(session);
   // Until the greeting is over, a refusal is a method selection; after it, a full reply.
   let refusal = (_: Failure): Buffer => methodSelection(methodUnacceptable);
   try {
-    const method = chooseMethod(session, (await next(socket, machine, 'methods')).methods);
+    const method = chooseMethod(session, (await next(client, machine, 'methods')).methods);
     machine.expect(method === methodPassword ? 'password' : 'request');
-    socket.write(methodSelection(method));
+    client.write(methodSelection(method));
     refusal = () => passwordRefused;
     const credentials =
-      method === methodPassword ? await readPassword(gateway, session, socket, machine) : null;
+      method === methodPassword ? await readPassword(gateway, session, client, machine) : null;
     refusal = replies.refused;
-    const request = await next(socket, machine, 'request');
+    const request = await next(client, machine, 'request');
     session.destinationText = `${request.host}:${request.port}`;
     const destination = socksDestination(request);
-    await openTunnel(gateway, session, socket, { destination, credentials }, replies);
+    await openTunnel(gateway, session, client, { destination, credentials }, replies);
   } catch (error) {
     const failure = session.fail(error);
-    if (failure.kind === 'client-gone') socket.destroy();
-    else refuse(socket, refusal(failure));
+    if (failure.kind === 'client-gone') client.destroy();
+    else client.refuse(refusal(failure));
   }
 }
 
 /** The password is proved at once, as RFC 1929 wants its answer before the request; admit() then finds it proved. */
-async function readPassword(
+async function readPassword<Exit>(
   gateway: Gateway,
   session: Session,
-  socket: Socket,
+  client: ClientConnection<Exit>,
   machine: SocksMachine,
 ): Promise<Credentials> {
-  const { credentials } = await next(socket, machine, 'password');
+  const { credentials } = await next(client, machine, 'password');
   session.stage = 'identify';
   await prove(session, credentials, gateway.admission);
   session.stage = 'parse';
   machine.expect('request');
-  socket.write(passwordAccepted);
+  client.write(passwordAccepted);
   return credentials;
 }
 
@@ -81,7 +84,7 @@ function chooseMethod(session: Session, offered: Buffer): Method {
 
 /** The next message, which the machine makes of the wanted type or of none. */
 async function next<T extends SocksMessage['type']>(
-  socket: Socket,
+  client: ClientConnection<unknown>,
   machine: SocksMachine,
   type: T,
 ): Promise<Extract<SocksMessage, { type: T }>> {
@@ -90,7 +93,7 @@ async function next<T extends SocksMessage['type']>(
     const done = machine.push(chunk);
     return done && { value: done.message, rest: done.rest };
   };
-  const message = await readMessage<SocksMessage>(socket, step, { firstByteMs: messageMs, messageMs });
+  const message = await client.read<SocksMessage>(step, { firstByteMs: messageMs, messageMs });
   if (message.type !== type) throw new Failure('bad-request', `SOCKS ${message.type} where ${type} was due`);
   return message as Extract<SocksMessage, { type: T }>;
 }

@@ -1,51 +1,86 @@
 // The way out: a permit becomes a connected socket, or a Failure. Happy eyeballs (RFC 8305) over the permitted
 // addresses and no others. It resolves nothing and decides nothing.
 
-import { connect, type Socket, type SocketConstructorOpts } from 'node:net';
 import type { Limits } from '../../config/gateway-config.ts';
 import type { IpAddress } from '../../config/policy/address.ts';
 import { isPermit, type Permit, type Route } from '../admission/permit.ts';
-import { boundSocket, canBindWithoutPort } from '../os/bound-socket.ts';
+import type { Timers } from '../os/timers.ts';
 import { connectFailure, Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
 import type { Dialled } from '../session/session.ts';
 
-export interface Connection {
-  socket: Socket;
+/** @typeParam Exit a connected socket, of Node or of the event loop */
+export interface Connection<Exit> {
+  socket: Exit;
   dialled: Dialled;
 }
 
-type DialLimits = Pick<Limits, 'connectTimeout' | 'connectAttemptDelay' | 'relayBufferBytes'>;
+/** Told how one attempt ended; once, unless it was abandoned. */
+export interface AttemptOutcome<Exit> {
+  connected(socket: Exit, source: { address: string; port: number }): void;
+  failed(error: NodeJS.ErrnoException): void;
+}
+
+/** Connects sockets of one kind: without Nagle delay, nothing read from them yet. */
+export interface Connector<Exit> {
+  readonly timers: Timers;
+  /**
+   * Starts one attempt; the outcome is told later, never at once.
+   * @param source null leaves it to the kernel
+   * @returns gives the attempt up
+   * @throws as the operating system says: EADDRNOTAVAIL, EMFILE and the like
+   */
+  connect(
+    address: IpAddress,
+    port: number,
+    source: IpAddress | null,
+    limits: DialLimits,
+    outcome: AttemptOutcome<Exit>,
+  ): () => void;
+  /** Gives up a socket that is connected. */
+  destroy(socket: Exit): void;
+}
+
+export type DialLimits = Pick<Limits, 'connectTimeout' | 'connectAttemptDelay' | 'relayBufferBytes'>;
 
 /**
- * Connects to the first permitted address that answers. The socket is paused, half-open capable, without Nagle delay.
+ * Connects to the first permitted address that answers.
  * @throws Failure of the attempt that says most, `connect-timeout` after `connectTimeout`, `client-gone` when the client leaves
  */
-export async function dial(permit: Permit, limits: DialLimits, leaving: Leaving): Promise<Connection> {
+export async function dial<Exit>(
+  permit: Permit,
+  connector: Connector<Exit>,
+  limits: DialLimits,
+  leaving: Leaving,
+): Promise<Connection<Exit>> {
   if (!isPermit(permit)) throw new TypeError('dial() takes a permit, which admit() alone can make');
-  return new Race(permit, limits, leaving).run();
+  return new Race(permit, connector, limits, leaving).run();
 }
 
 /** The attempts of one dial: each starts when the one before has failed or had its head start. */
-class Race {
+class Race<Exit> {
   readonly #permit: Permit;
+  readonly #connector: Connector<Exit>;
   readonly #limits: DialLimits;
   readonly #leaving: Leaving;
-  readonly #open = new Set<Socket>();
+  /** What gives up each attempt under way. */
+  readonly #open = new Set<() => void>();
   readonly #failures: Failure[] = [];
-  readonly #outcome = Promise.withResolvers<Connection>();
+  readonly #outcome = Promise.withResolvers<Connection<Exit>>();
   #next = 0;
   #over = false;
-  #headStart: NodeJS.Timeout | undefined;
+  #headStart: object | null = null;
 
-  constructor(permit: Permit, limits: DialLimits, leaving: Leaving) {
+  constructor(permit: Permit, connector: Connector<Exit>, limits: DialLimits, leaving: Leaving) {
     this.#permit = permit;
+    this.#connector = connector;
     this.#limits = limits;
     this.#leaving = leaving;
   }
 
-  async run(): Promise<Connection> {
-    const deadline = setTimeout(() => this.#lose(this.#timedOut()), this.#limits.connectTimeout);
+  async run(): Promise<Connection<Exit>> {
+    const { timers } = this.#connector;
+    const deadline = timers.after(this.#limits.connectTimeout, () => this.#lose(this.#timedOut()));
     const stay = this.#leaving.onLeave(() =>
       this.#lose(new Failure('client-gone', 'the client left while the gateway was connecting')),
     );
@@ -54,22 +89,27 @@ class Race {
       return await this.#outcome.promise;
     } finally {
       this.#over = true;
-      clearTimeout(deadline);
-      clearTimeout(this.#headStart);
+      timers.clear(deadline);
+      this.#endHeadStart();
       stay();
-      for (const socket of this.#open) socket.destroy();
+      for (const abandon of this.#open) abandon();
     }
   }
 
+  #endHeadStart(): void {
+    if (this.#headStart) this.#connector.timers.clear(this.#headStart);
+    this.#headStart = null;
+  }
+
   #attempt(): void {
-    clearTimeout(this.#headStart);
+    this.#endHeadStart();
     const route = this.#permit.routes[this.#next++];
     if (this.#over || route === undefined) {
       this.#giveUpWhenNoneIsLeft();
       return;
     }
     if (this.#next < this.#permit.routes.length)
-      this.#headStart = setTimeout(() => this.#attempt(), this.#limits.connectAttemptDelay);
+      this.#headStart = this.#connector.timers.after(this.#limits.connectAttemptDelay, () => this.#attempt());
     this.#attemptFrom(route, 0);
   }
 
@@ -83,20 +123,19 @@ class Race {
 
   #connect(route: Route, at: number): void {
     const { port } = this.#permit;
-    const socket = startConnecting(route.address, port, route.sources[at]!, this.#limits.relayBufferBytes);
-    this.#open.add(socket);
-    const onError = (error: NodeJS.ErrnoException) => {
-      this.#open.delete(socket);
-      this.#failed(error, route, at);
-    };
-    socket.once('error', onError);
-    socket.once('connect', () => {
-      socket.off('error', onError);
-      this.#open.delete(socket);
-      if (this.#over) socket.destroy();
-      else this.#outcome.resolve(connected(socket, route, port));
-      this.#over = true;
+    const abandon = this.#connector.connect(route.address, port, route.sources[at]!, this.#limits, {
+      failed: error => {
+        this.#open.delete(abandon);
+        this.#failed(error, route, at);
+      },
+      connected: (socket, source) => {
+        this.#open.delete(abandon);
+        if (this.#over) this.#connector.destroy(socket);
+        else this.#outcome.resolve({ socket, dialled: dialledBy(route, port, source) });
+        this.#over = true;
+      },
     });
+    this.#open.add(abandon);
   }
 
   /** A source address without a free port, or gone from this host, is followed by the next one of its pool. */
@@ -148,36 +187,14 @@ function mostTelling(failures: readonly Failure[]): Failure {
   return telling.map(byTelling).find(failure => failure) ?? failures.at(-1)!;
 }
 
-function startConnecting(
-  address: IpAddress,
+const dialledBy = (
+  { address, pool }: Route,
   port: number,
-  source: IpAddress | null,
-  highWaterMark: number,
-): Socket {
-  const options = {
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: keepAliveDelayMs,
-    highWaterMark,
-    // net.Socket takes these, though its types say so of connect() alone.
-  } as SocketConstructorOpts;
-  const to = { host: address.text, port, autoSelectFamily: false };
-  if (source === null) return connect({ ...options, ...to });
-  if (!canBindWithoutPort) return connect({ ...options, ...to, localAddress: source.text });
-  return boundSocket(source, options).connect(to);
-}
-
-function connected(socket: Socket, { address, pool }: Route, port: number): Connection {
-  const dialled = {
-    address: address.text,
-    port,
-    sourceAddress: socket.localAddress ?? '',
-    sourcePort: socket.localPort ?? 0,
-    pool,
-  };
-  return { socket, dialled };
-}
-
-/** First TCP keep-alive probe of a silent connection, so that dead peers are noticed before the idle timeout. */
-const keepAliveDelayMs = 60_000;
+  source: { address: string; port: number },
+): Dialled => ({
+  address: address.text,
+  port,
+  sourceAddress: source.address,
+  sourcePort: source.port,
+  pool,
+});

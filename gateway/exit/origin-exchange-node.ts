@@ -5,14 +5,14 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Limits } from '../../config/gateway-config.ts';
 import { pairsOf } from '../entry/http-fields.ts';
 import { Failure } from '../session/failure.ts';
-import type { Connection } from './dial.ts';
+import type { StreamConnection } from './connect-stream.ts';
 import { type Exchange, type OriginRequest, originFailure, type ResponseHandler } from './origin-exchange.ts';
 
 type ExchangeLimits = Pick<Limits, 'responseHeadTimeout' | 'idleTimeout'>;
 
 /** @param onContinue called when the origin has asked for the body (100) */
 export function startNodeExchange(
-  connection: Connection,
+  connection: StreamConnection,
   request: OriginRequest,
   handler: ResponseHandler,
   limits: ExchangeLimits,

@@ -8,7 +8,8 @@ import type { Permit } from '../admission/permit.ts';
 import { Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
 import type { Dialled } from '../session/session.ts';
-import { type Connection, dial } from './dial.ts';
+import { type StreamConnection, streamConnector } from './connect-stream.ts';
+import { dial } from './dial.ts';
 
 export interface OriginConnection {
   readonly client: Client;
@@ -80,7 +81,7 @@ export class OriginPools {
       if (handed) return handed;
     } else pool.busy += 1;
     try {
-      return this.#connected(key, pool, await dial(permit, limits, leaving), limits);
+      return this.#connected(key, pool, await dial(permit, streamConnector, limits, leaving), limits);
     } catch (error) {
       this.#leave(key, pool);
       throw error;
@@ -170,7 +171,7 @@ export class OriginPools {
   #connected(
     key: string,
     pool: OriginPool,
-    { socket, dialled }: Connection,
+    { socket, dialled }: StreamConnection,
     limits: Limits,
   ): OriginConnection {
     let taken = false;

@@ -53,8 +53,11 @@ async function openLibrary(): Promise<SystemCalls | null> {
 /** The system calls, or null where they cannot be made. Loaded once. */
 export const systemCalls: SystemCalls | null = await openLibrary();
 
+/** The name of an errno, such as ECONNRESET. */
+export const systemErrorName = (errno: number): string => getSystemErrorName(-errno);
+
 /** An error in the shape of Node's own: `code` is the errno's name. */
 export function systemError(call: string, errno: number): NodeJS.ErrnoException {
-  const code = getSystemErrorName(-errno);
+  const code = systemErrorName(errno);
   return Object.assign(new Error(`${call} ${code}`), { code, errno: -errno, syscall: call });
 }

@@ -1,55 +1,71 @@
 // Holds a client's first bytes in a tunnel until they are judged: a ClientHello whole, or no TLS at all. Then they go
 // on as they came, or never. What the destination sends is not held: protocols where the server speaks first work.
 
+import type { Timers } from '../os/timers.ts';
 import type { Failure } from '../session/failure.ts';
 import { ClientHelloMachine, type Hello } from './client-hello.ts';
 
-export interface HelloGateOptions {
+/** The relay that the gate belongs to. */
+export interface GatedRelay {
   /** Lets the bytes go on (null) or says why not. */
-  judge(hello: Hello): Failure | null;
-  /** First byte of a hello to its last, milliseconds. */
-  timeoutMs: number;
-  release(bytes: Buffer): void;
-  refuse(failure: Failure): void;
+  judgeHello(hello: Hello): Failure | null;
+  releaseHello(bytes: Buffer): void;
+  refuseHello(failure: Failure): void;
 }
 
 const cutShort: Hello = { kind: 'unreadable', serverName: null, encryptedHello: false };
 
 export class HelloGate {
-  readonly #options: HelloGateOptions;
+  readonly #relay: GatedRelay;
+  readonly #timers: Timers;
+  readonly #timeoutMs: number;
   readonly #machine = new ClientHelloMachine();
   readonly #held: Buffer[] = [];
-  #state: 'holding' | 'open' | 'shut' = 'holding';
-  #timer: NodeJS.Timeout | undefined;
+  #timer: object | null = null;
+  #isShut = false;
+  isOpen = false;
 
-  constructor(options: HelloGateOptions) {
-    this.#options = options;
+  /** @param timeoutMs first byte of a hello to its last */
+  constructor(relay: GatedRelay, timers: Timers, timeoutMs: number) {
+    this.#relay = relay;
+    this.#timers = timers;
+    this.#timeoutMs = timeoutMs;
   }
 
   push(chunk: Buffer): void {
-    if (this.#state === 'open') this.#options.release(chunk);
-    else if (this.#state === 'holding') this.#hold(chunk);
+    if (this.isOpen) this.#relay.releaseHello(chunk);
+    else if (!this.#isShut) this.#hold(chunk);
   }
 
   #hold(chunk: Buffer): void {
     this.#held.push(chunk);
     const hello = this.#machine.push(chunk);
     if (hello) this.#conclude(hello);
-    else this.#timer ??= setTimeout(() => this.#conclude(cutShort), this.#options.timeoutMs);
+    else this.#timer ??= this.#timers.after(this.#timeoutMs, () => this.#conclude(cutShort));
   }
 
   /** The client has no more to say, or is gone. */
   end(): void {
-    if (this.#state === 'holding' && this.#held.length > 0) this.#conclude(cutShort);
-    clearTimeout(this.#timer);
+    if (!this.isOpen && !this.#isShut && this.#held.length > 0) this.#conclude(cutShort);
+    this.#clearTimer();
+  }
+
+  #clearTimer(): void {
+    if (this.#timer) this.#timers.clear(this.#timer);
+    this.#timer = null;
   }
 
   #conclude(hello: Hello): void {
-    clearTimeout(this.#timer);
-    const failure = this.#options.judge(hello);
-    this.#state = failure ? 'shut' : 'open';
-    if (failure) this.#options.refuse(failure);
-    else this.#options.release(this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held));
-    this.#held.length = 0;
+    this.#clearTimer();
+    const failure = this.#relay.judgeHello(hello);
+    if (failure) {
+      this.#isShut = true;
+      this.#held.length = 0;
+      this.#relay.refuseHello(failure);
+      return;
+    }
+    this.isOpen = true;
+    const held = this.#held.splice(0);
+    this.#relay.releaseHello(held.length === 1 ? held[0]! : Buffer.concat(held));
   }
 }

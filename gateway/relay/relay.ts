@@ -3,29 +3,12 @@
 
 import type { Socket } from 'node:net';
 import { abortConnection } from '../os/abort-connection.ts';
+import { nodeTimers } from '../os/timers.ts';
 import type { Failure } from '../session/failure.ts';
 import type { CloseReason } from '../session/session.ts';
-import { accessDeniedAlert, type Hello } from './client-hello.ts';
+import { accessDeniedAlert } from './client-hello.ts';
 import { HelloGate } from './hello-gate.ts';
-
-/** What the relay tells while it runs; the session is one. */
-export interface RelayObserver {
-  bytesUp: number;
-  bytesDown: number;
-  sawFirstByte(): void;
-  close(reason: CloseReason, detail?: string | null): void;
-  onCut(cut: (reason: CloseReason) => void): void;
-}
-
-export interface RelayOptions {
-  /** Silence in both directions after which the tunnel is closed, milliseconds. */
-  idleTimeout: number;
-  /** The same once one direction has ended: a peer that is gone for good often shows as nothing more than an end. */
-  halfCloseTimeout: number;
-  /** See HelloGateOptions.timeoutMs. */
-  helloTimeout: number;
-  judgeHello(hello: Hello): Failure | null;
-}
+import type { RelayObserver, RelayOptions } from './relay-options.ts';
 
 /**
  * Moves bytes until both directions have ended or one side failed; then both sockets are closed. Never rejects: why
@@ -37,6 +20,7 @@ export async function relay(
   observer: RelayObserver,
   options: RelayOptions,
 ): Promise<void> {
+  const { idleTimeout, halfCloseTimeout } = options.limits;
   const abort = () => {
     abortConnection(client);
     abortConnection(destination);
@@ -49,11 +33,11 @@ export async function relay(
     ended(client, 'client-reset', observer, abort),
     ended(destination, 'destination-reset', observer, abort),
   ]);
-  for (const socket of [client, destination]) socket.setTimeout(options.idleTimeout, idle);
+  for (const socket of [client, destination]) socket.setTimeout(idleTimeout, idle);
   observer.onCut(abort);
   pumpUp(client, destination, observer, options);
   pumpDown(client, destination, observer);
-  const wait = Math.min(options.idleTimeout, options.halfCloseTimeout);
+  const wait = Math.min(idleTimeout, halfCloseTimeout);
   const shorten = () => {
     for (const socket of [client, destination]) if (!socket.destroyed) socket.setTimeout(wait);
   };
@@ -83,19 +67,20 @@ function ended(
 }
 
 function pumpUp(client: Socket, destination: Socket, observer: RelayObserver, options: RelayOptions): void {
-  const gate = new HelloGate({
-    judge: options.judgeHello,
-    timeoutMs: options.helloTimeout,
-    release: sender(client, destination, length => {
-      observer.bytesUp += length;
-    }),
-    refuse(failure) {
+  const release = sender(client, destination, length => {
+    observer.bytesUp += length;
+  });
+  const gated = {
+    judgeHello: options.judgeHello,
+    releaseHello: release,
+    refuseHello(failure: Failure) {
       observer.close(failure.kind, failure.message);
       abortConnection(destination);
       client.write(accessDeniedAlert);
       client.destroySoon();
     },
-  });
+  };
+  const gate = new HelloGate(gated, nodeTimers, options.limits.helloTimeout);
   client.on('data', chunk => gate.push(chunk as Buffer));
   onEnd(client, () => {
     gate.end();

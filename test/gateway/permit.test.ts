@@ -4,6 +4,7 @@ import test from 'ava';
 // Loading admission takes the office; nobody can take it again.
 import '../../gateway/admission/admit.ts';
 import { isPermit, type Permit, takePermitOffice } from '../../gateway/admission/permit.ts';
+import { streamConnector } from '../../gateway/exit/connect-stream.ts';
 import { dial } from '../../gateway/exit/dial.ts';
 import { Leaving } from '../../gateway/session/leaving.ts';
 
@@ -18,7 +19,7 @@ test('an object of the same shape is no permit to the type checker', t => {
 
 test('dial refuses at run time what admit() did not make', async t => {
   const forged = Object.create(Object.prototype, Object.getOwnPropertyDescriptors(shape)) as Permit;
-  await t.throwsAsync(dial(forged, limits, new Leaving()), {
+  await t.throwsAsync(dial(forged, streamConnector, limits, new Leaving()), {
     instanceOf: TypeError,
     message: /permit/,
   });

@@ -1,0 +1,183 @@
+// The event loop of the data plane: waits in one place for its own descriptors and for Node's loop, whose descriptor is
+// among them. While sockets have work Node's loop does not turn; as soon as it has anything to do (a message, a timer,
+// a file, a signal) it gets a turn. So promises, timers and everything else of Node work here as they do anywhere, and
+// a tunnel costs none of it.
+// It knows no protocol and closes no descriptor. An event is a hint: whoever gets it asks the kernel.
+
+import { EINTR, eventDataWord, eventWords, Kernel } from './kernel.ts';
+import { systemError } from './system-calls.ts';
+import { TimerWheel, type WheelTimer } from './timer-wheel.ts';
+
+// linux/eventpoll.h
+export const EPOLLIN = 0x001;
+export const EPOLLOUT = 0x004;
+export const EPOLLERR = 0x008;
+export const EPOLLHUP = 0x010;
+export const EPOLLRDHUP = 0x2000;
+export const EPOLLET = 0x8000_0000;
+
+/** Told of the events of one descriptor. */
+export interface Watcher {
+  ready(events: number): void;
+}
+
+/** Work that was put off to the next turn, so that others get theirs. */
+interface Deferred {
+  resume(): void;
+}
+
+/** Longest wait, milliseconds: whatever wants the thread to end need not wait longer than this. */
+const longestWaitMs = 1000;
+/** Turns after which Node's loop gets one in any case. */
+const mostTurnsAlone = 256;
+
+const nodeTurn = () => new Promise<void>(resolve => void setImmediate(resolve));
+
+export class EventLoop {
+  readonly kernel: Kernel;
+  readonly #poll: number;
+  readonly #nodeDescriptor: number;
+  readonly #watchers: (Watcher | undefined)[] = [];
+  /** Of each descriptor, counted up with each new watcher: an event of the one before is told by it. */
+  readonly #tags: number[] = [];
+  readonly #wheel: TimerWheel;
+  #deferred: Deferred[] = [];
+  #resuming: Deferred[] = [];
+  #nodeWants = true;
+  #turnsAlone = 0;
+  #stopped = false;
+  #onError: (error: unknown) => void = error => {
+    throw error;
+  };
+  /** Milliseconds on performance.now(), taken once a turn. */
+  now = performance.now();
+
+  private constructor(kernel: Kernel) {
+    this.kernel = kernel;
+    this.#wheel = new TimerWheel(this.now);
+    this.#poll = kernel.createPoll();
+    this.#nodeDescriptor = kernel.nodeDescriptor();
+    kernel.watch(this.#poll, this.#nodeDescriptor, EPOLLIN, 0);
+  }
+
+  /** Null where the calls it stands on cannot be made. */
+  static async open(): Promise<EventLoop | null> {
+    const kernel = await Kernel.open();
+    return kernel && new EventLoop(kernel);
+  }
+
+  /** Calls the watcher for each event of the descriptor until `forget`. @throws as the operating system says */
+  watch(descriptor: number, events: number, watcher: Watcher): void {
+    const tag = ((this.#tags[descriptor] ?? 0) + 1) & 0x3fff_ffff;
+    this.#tags[descriptor] = tag;
+    this.kernel.watch(this.#poll, descriptor, events >>> 0, tag);
+    this.#watchers[descriptor] = watcher;
+  }
+
+  /** No event of the descriptor is told any more. To be called before it is closed. */
+  forget(descriptor: number): void {
+    this.#watchers[descriptor] = undefined;
+  }
+
+  /** The same for a descriptor that stays open. */
+  unwatch(descriptor: number): void {
+    this.forget(descriptor);
+    this.kernel.unwatch(this.#poll, descriptor);
+  }
+
+  after(ms: number, act: () => void): WheelTimer {
+    return this.#wheel.after(this.now, ms, act);
+  }
+
+  setTimer(timer: WheelTimer, ms: number): void {
+    this.#wheel.set(timer, this.now, ms);
+  }
+
+  clear(timer: WheelTimer): void {
+    this.#wheel.clear(timer);
+  }
+
+  /** Resumes the work in the next turn, after everybody else had theirs. */
+  defer(work: Deferred): void {
+    this.#deferred.push(work);
+  }
+
+  /** Node's loop has something to do that its descriptor does not tell, such as process.nextTick(). */
+  letNodeTurn(): void {
+    this.#nodeWants = true;
+  }
+
+  /** What to do with an error that the code of a watcher or a timer throws; without it the loop ends with it. */
+  onError(act: (error: unknown) => void): void {
+    this.#onError = act;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Turns until `stop`. */
+  async run(): Promise<void> {
+    while (!this.#stopped) {
+      this.#turn();
+      if (this.#nodeWants) {
+        this.#nodeWants = false;
+        this.#turnsAlone = 0;
+        await nodeTurn();
+      } else {
+        // Lets promises go on.
+        await null;
+      }
+    }
+  }
+
+  #turn(): void {
+    const count = this.kernel.wait(this.#poll, this.#timeoutMs());
+    this.now = performance.now();
+    if (++this.#turnsAlone >= mostTurnsAlone) this.#nodeWants = true;
+    if (count < 0 && count !== -EINTR) throw systemError('epoll_wait', -count);
+    for (let at = 0; at < count; at++) this.#dispatch(at * eventWords + eventDataWord);
+    this.#guarded(() => this.#wheel.advance(this.now));
+    this.#resumeDeferred();
+  }
+
+  /** @param at where the event's data is */
+  #dispatch(at: number): void {
+    const { events } = this.kernel;
+    const descriptor = events[at]!;
+    if (descriptor === this.#nodeDescriptor) {
+      this.#nodeWants = true;
+      return;
+    }
+    const watcher = this.#watchers[descriptor];
+    if (watcher === undefined || events[at + 1] !== this.#tags[descriptor]) return;
+    try {
+      watcher.ready(events[at - eventDataWord]!);
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #resumeDeferred(): void {
+    if (this.#deferred.length === 0) return;
+    [this.#deferred, this.#resuming] = [this.#resuming, this.#deferred];
+    for (const work of this.#resuming) this.#guarded(() => work.resume());
+    this.#resuming.length = 0;
+  }
+
+  #timeoutMs(): number {
+    const node = this.kernel.nodeTimeoutMs();
+    if (node === 0) this.#nodeWants = true;
+    if (this.#nodeWants || this.#deferred.length > 0) return 0;
+    const own = Math.min(Math.ceil(this.#wheel.nextMs(performance.now())), longestWaitMs);
+    return node < 0 ? own : Math.min(node, own);
+  }
+}

@@ -1,0 +1,167 @@
+// A TCP connection on the event loop: a descriptor, what the kernel last said of it, and the calls that may change that.
+// Events come once for each change (EPOLLET), so a socket is taken to be readable or writable until a call finds that
+// it is not. It buffers nothing and knows no protocol.
+
+import { addressBytes, addressFromBytes, type IpAddress } from '../../config/policy/address.ts';
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type EventLoop } from './event-loop.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  EAGAIN,
+  EINPROGRESS,
+  IPPROTO_TCP,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  type SocketAddress,
+  TCP_KEEPIDLE,
+  TCP_NODELAY,
+  transferBytes,
+} from './kernel.ts';
+import { systemError } from './system-calls.ts';
+
+const everything = (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) >>> 0;
+
+/** Told when a socket may have become readable, writable or broken. */
+export interface SocketUser {
+  socketReady(socket: LoopSocket): void;
+}
+
+const nobody: SocketUser = { socketReady() {} };
+
+export interface Endpoint {
+  address: string;
+  port: number;
+}
+
+/** An address of the kernel as text; IPv4 clients of a dual-stack listener by their IPv4 address. */
+export function endpointOf({ bytes, port }: SocketAddress): Endpoint {
+  const { text } = addressFromBytes(bytes);
+  return { address: text.startsWith('::ffff:') ? text.slice(7) : text, port };
+}
+
+export class LoopSocket {
+  readonly loop: EventLoop;
+  readonly descriptor: number;
+  user: SocketUser = nobody;
+  /** Whether a read may give something: bytes, the end, or an error. */
+  readable = false;
+  writable = false;
+  /** The peer has sent FIN; there may be bytes before it. */
+  peerEnded = false;
+  /** Reset, or closed in both directions. */
+  broken = false;
+  closed = false;
+
+  /** Takes the descriptor over. @throws as epoll_ctl does; the descriptor is then still the caller's */
+  constructor(loop: EventLoop, descriptor: number) {
+    this.loop = loop;
+    this.descriptor = descriptor;
+    loop.watch(descriptor, everything, this);
+  }
+
+  ready(events: number): void {
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) this.readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) this.writable = true;
+    if (events & EPOLLRDHUP) this.peerEnded = true;
+    if (events & (EPOLLHUP | EPOLLERR)) this.broken = true;
+    this.user.socketReady(this);
+  }
+
+  /** Into the loop's inbox. Bytes, 0 at the end, or a negative errno. */
+  receive(most = transferBytes): number {
+    const length = this.loop.kernel.recv(this.descriptor, most);
+    // Less than asked for is all there is; a FIN or an error behind it was told, or will be.
+    if (length === -EAGAIN || (length > 0 && length < most && !this.peerEnded && !this.broken))
+      this.readable = false;
+    return length;
+  }
+
+  /** The first bytes of the loop's inbox. Bytes that the kernel took, or a negative errno. */
+  sendInbox(length: number): number {
+    return this.#sent(this.loop.kernel.sendInbox(this.descriptor, length), length);
+  }
+
+  /** Bytes that the kernel took, or a negative errno. */
+  send(bytes: Uint8Array): number {
+    return this.#sent(this.loop.kernel.send(this.descriptor, bytes), Math.min(bytes.length, transferBytes));
+  }
+
+  #sent(taken: number, length: number): number {
+    if (taken < length) this.writable = false;
+    return taken;
+  }
+
+  /** FIN; what the peer sends can still be read. */
+  end(): void {
+    this.loop.kernel.shutdown(this.descriptor);
+  }
+
+  /** The end of a connection that came to its end, or whose peer is to read what was sent. */
+  close(): void {
+    if (this.#leave()) this.loop.kernel.close(this.descriptor);
+  }
+
+  /** Closes with RST. */
+  abort(): void {
+    if (this.#leave()) this.loop.kernel.abort(this.descriptor);
+  }
+
+  /** Gives the descriptor away, open: it is no longer the loop's. */
+  release(): number {
+    if (this.#leave()) this.loop.unwatch(this.descriptor);
+    return this.descriptor;
+  }
+
+  #leave(): boolean {
+    if (this.closed) return false;
+    this.closed = true;
+    this.user = nobody;
+    this.loop.forget(this.descriptor);
+    return true;
+  }
+
+  /** Probes a silent peer, so that one that is gone is noticed before the idle timeout. */
+  keepAlive(idleSeconds: number): void {
+    const { kernel } = this.loop;
+    kernel.setOption(this.descriptor, IPPROTO_TCP, TCP_KEEPIDLE, idleSeconds);
+    kernel.setOption(this.descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+  }
+
+  localEndpoint(): Endpoint {
+    return endpointOf(this.loop.kernel.localAddress(this.descriptor));
+  }
+
+  /** The error that the kernel keeps for the socket, or null. */
+  pendingError(call: string): NodeJS.ErrnoException | null {
+    const errno = this.loop.kernel.pendingError(this.descriptor);
+    return errno === 0 ? null : systemError(call, errno);
+  }
+}
+
+/**
+ * A socket on its way to an address, without Nagle delay; it becomes writable when it is connected, and broken when it
+ * cannot be.
+ * @throws as the operating system says: EADDRNOTAVAIL, EMFILE, ENETUNREACH and the like
+ */
+export function startConnecting(
+  loop: EventLoop,
+  address: IpAddress,
+  port: number,
+  source: IpAddress | null,
+): LoopSocket {
+  const { kernel } = loop;
+  const domain = address.family === 4 ? AF_INET : AF_INET6;
+  const descriptor = kernel.socket(domain);
+  const check = (call: string, result: number) => {
+    if (result < 0 && result !== -EINPROGRESS) throw systemError(call, -result);
+  };
+  try {
+    kernel.setOption(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (source !== null) check('bind', kernel.bindAddress(descriptor, domain, addressBytes(source)));
+    check('connect', kernel.connect(descriptor, domain, addressBytes(address), port));
+    return new LoopSocket(loop, descriptor);
+  } catch (error) {
+    kernel.close(descriptor);
+    throw error;
+  }
+}
