@@ -114,11 +114,18 @@ const valueEdges = new Map(
     const withoutTypes = text(file).replace(/(?:^|\n)\s*import type [^;]*?;/g, '\n');
     const targets = [...withoutTypes.matchAll(importPattern)]
       .map(match => (match[1] ?? match[2] ?? match[3])!)
-      .filter(specifier => specifier.startsWith('.'))
-      .map(specifier => normalize(join(dirname(file), specifier)));
+      .map(specifier => (specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier));
     return [file, targets] as const;
   }),
 );
+
+test('values of node:http come by node-http.ts: an import of it loads the WebSocket client at every start', t => {
+  const byName = [...valueEdges].filter(([, targets]) => targets.includes('node:http')).map(([file]) => file);
+  t.deepEqual(
+    byName.filter(file => file.startsWith('gateway/')),
+    [],
+  );
+});
 
 function circleFrom(file: string, path: readonly string[], done: Set<string>): string[] | null {
   if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];

@@ -1,8 +1,9 @@
 // The admin server: metrics, health and readiness over plain HTTP, for probes, scrapers and people.
 // It only shows what its options give it: it knows no session and no policy, changes nothing, and reads no body.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { type AddressInfo, isIP } from 'node:net';
+import { createServer } from '../node-http.ts';
 
 /** The body of /readyz; the status is 200 where `ready`, 503 otherwise. */
 export interface Readiness {

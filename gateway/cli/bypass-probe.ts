@@ -4,9 +4,9 @@
 import { randomInt } from 'node:crypto';
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { request } from 'node:http';
 import { connect, isIP } from 'node:net';
 import { type Destination, formatAuthority } from '../../config/policy/destination.ts';
+import { request } from '../node-http.ts';
 
 /** How an attempt ended. Only the first is a way out. */
 type Ending =

@@ -1,10 +1,11 @@
 // `sallyport reflector`: a small server that tells whoever asks which address it sees them by, for attestation and for
 // people. It knows no gateway, keeps nothing, and believes no header.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
 import { withoutMapping } from '../../config/policy/embedded-ipv4.ts';
+import { createServer } from '../node-http.ts';
 import { type Command, type CommandParts, type ExitCode, Misuse, readArguments } from './command.ts';
 
 const defaultListen = '127.0.0.1:8080';

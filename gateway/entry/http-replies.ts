@@ -2,7 +2,7 @@
 // The reason phrase names policy and rule because clients drop the body of a refused CONNECT.
 // It builds bytes and fields; it writes to nobody.
 
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from '../node-http.ts';
 import type { Failure, FailureKind } from '../session/failure.ts';
 
 interface HttpReply {

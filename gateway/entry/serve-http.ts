@@ -1,11 +1,12 @@
 // Plain HTTP on a listener, by Node's own server: its parser reads the requests, this file begins a session for each
 // and sends it on its path. What the parser refuses gets an answer and a record here.
 
-import http, { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits, ListenerConfig } from '../../config/gateway-config.ts';
 import { type ForwardOptions, forwardRequest } from '../forward-request.ts';
 import type { Gateway } from '../gateway.ts';
+import { createServer, http } from '../node-http.ts';
 import { openTunnel } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
 import { peerOf, type Session } from '../session/session.ts';
@@ -79,7 +80,7 @@ export function applyLimits(server: Server, limits: Limits): void {
   });
 }
 
-function serverOptions(limits: Limits): http.ServerOptions {
+function serverOptions(limits: Limits): ServerOptions {
   return {
     keepAliveTimeoutBuffer: 0,
     connectionsCheckingInterval: Math.min(1000, Math.max(50, Math.floor(limits.requestHeadTimeout / 4))),
@@ -91,7 +92,7 @@ function serverOptions(limits: Limits): http.ServerOptions {
     requireHostHeader: false,
     insecureHTTPParser: false,
     shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() === 'websocket',
-  } as http.ServerOptions;
+  } as ServerOptions;
 }
 
 /** The sessions of the HTTP connections of one listener: one for each request. */

@@ -1,9 +1,10 @@
 // The exchange for what undici cannot say: Expect: 100-continue held until the origin answers it, request trailers,
 // `OPTIONS *`. A connection of its own for each, closed afterwards: such requests are rare.
 
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../../config/gateway-config.ts';
 import { pairsOf } from '../entry/http-fields.ts';
+import { request as httpRequest } from '../node-http.ts';
 import { Failure } from '../session/failure.ts';
 import type { StreamConnection } from './connect-stream.ts';
 import { type Exchange, type OriginRequest, originFailure, type ResponseHandler } from './origin-exchange.ts';

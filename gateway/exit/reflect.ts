@@ -2,12 +2,13 @@
 // error that says why not. No policy is asked and no permit needed: the gateway asks for itself, where its configuration
 // says, and nothing of a client goes along. It judges no answer.
 
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
 import { withoutMapping } from '../../config/policy/embedded-ipv4.ts';
 import type { ReflectorUrl } from '../../config/reflector-url.ts';
+import { request } from '../node-http.ts';
 import { boundSocket, canBindWithoutPort } from '../os/bound-socket.ts';
 
 export interface Question {

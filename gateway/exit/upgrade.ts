@@ -2,12 +2,13 @@
 // request whose hop-by-hop fields are gone (the package forwards them all) and one socket instead of an agent that
 // could dial.
 
-import { Agent, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createProxyServer } from 'http-proxy';
 import type { Destination } from '../../config/policy/destination.ts';
 import type { ProxyRequest } from '../entry/proxy-request.ts';
+import { Agent } from '../node-http.ts';
 import { asFailure, Failure } from '../session/failure.ts';
 import { originFailure } from './origin-exchange.ts';
 
