@@ -1,0 +1,9 @@
+// The relays that are held to the same proof.
+// A mode that the gateway does not know fails its tests: it is not left out in silence.
+
+/** Values of `relay.mode`. */
+export const relayModes = ['streams'] as const;
+
+export type RelayMode = 'streams' | 'pump';
+
+export const isRelayMode = (text: string): text is RelayMode => text === 'streams' || text === 'pump';
