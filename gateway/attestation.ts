@@ -8,7 +8,7 @@ import type { ReflectorUrl } from '../config/reflector-url.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { type Judgement, judge, type Source } from './attestation-verdict.ts';
 import { reflect } from './exit/reflect.ts';
-import type { GaugeReaders } from './record/metrics.ts';
+import type { GaugeReaders } from './record/metric-table.ts';
 
 export interface AttestationParts {
   current(): Snapshot;

@@ -3,7 +3,7 @@
 
 import type { Cluster, ClusterHealth, ConnectCluster, GatewayFacts } from '../config/cluster.ts';
 import type { Configuration } from './configuration.ts';
-import type { GaugeReaders } from './record/metrics.ts';
+import type { GaugeReaders } from './record/metric-table.ts';
 import { redecideAll, sessionsOf } from './session/redecide.ts';
 import type { SessionRegistry } from './session/registry.ts';
 

@@ -10,7 +10,7 @@ import { addressesOf, type EgressPool } from '../config/policy/pools.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { LocalAddresses } from './exit/local-addresses.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
-import type { GaugeReaders } from './record/metrics.ts';
+import type { GaugeReaders } from './record/metric-table.ts';
 import type { Dialled, Session } from './session/session.ts';
 
 /** One pool, or the configured source addresses (`pool` null), at this replica now. */

@@ -179,10 +179,7 @@ class RunningGateway {
     const { config } = this.#configuration.holder.current();
     if (!config.admin) return [];
     this.#admin = createAdminServer({
-      metrics: async () => ({
-        contentType: this.#metrics.registry.contentType,
-        body: await this.#metrics.registry.metrics(),
-      }),
+      metrics: () => this.#metrics.publish(),
       readiness: () => this.#readiness(),
       egressAddresses: () => ({ ...this.#egress.published(), ...this.#attestation.published() }),
       onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { parse } from 'yaml';
-import { metricTable } from '../../gateway/record/metrics.ts';
+import { metricTable } from '../../gateway/record/metric-table.ts';
 import { describedValues, readmeWithTable } from '../../k8s/render/chart-readme.ts';
 import { dashboard } from '../../k8s/render/dashboard.ts';
 import { valuesSchema } from '../../k8s/render/values-schema.ts';

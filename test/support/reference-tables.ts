@@ -1,7 +1,7 @@
 // The tables of the reference, drawn from the code that they describe. It reads and writes no file.
 
 import { gatewayConfigSchema, limitsSchema } from '../../config/gateway-config.ts';
-import { metricTable } from '../../gateway/record/metrics.ts';
+import { metricTable } from '../../gateway/record/metric-table.ts';
 import { recordFields } from '../../gateway/record/record.ts';
 
 const row = (...cells: string[]) => `| ${cells.join(' | ')} |`;

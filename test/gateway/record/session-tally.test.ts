@@ -93,7 +93,7 @@ test('metrics are the sums of what was counted here and elsewhere', async t => {
   const metrics = new Metrics({}, [elsewhere]);
   metrics.observe(session);
   elsewhere.observe(session);
-  const text = await metrics.registry.metrics();
+  const { body: text } = await metrics.publish();
   const verdict = session.decision?.verdict ?? 'none';
   const labels = `protocol="${session.protocol}",verdict="${verdict}",close="${session.closeReason}"`;
   t.true(text.includes(`\nsallyport_sessions_total{${labels}} 2\n`));
