@@ -7,7 +7,6 @@ import type { IpAddress } from '../config/policy/address.ts';
 import type { ReflectorUrl } from '../config/reflector-url.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { type Judgement, judge, type Source } from './attestation-verdict.ts';
-import { reflect } from './exit/reflect.ts';
 import type { GaugeReaders } from './record/metric-table.ts';
 
 export interface AttestationParts {
@@ -192,6 +191,8 @@ export class Attestation {
     // Of several, each round asks another one: one that is down is not the whole reflector.
     const address = fitting[this.#rounds % fitting.length]!;
     try {
+      // Loaded by the first question, with all of TLS: most gateways ask nobody.
+      const { reflect } = await import('./exit/reflect.ts');
       return { seen: await reflect({ reflector, address, source: source.address }, signal) };
     } catch (error) {
       const isClosed = source.address === null && noWay.has((error as NodeJS.ErrnoException).code ?? '');

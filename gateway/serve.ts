@@ -6,7 +6,7 @@ import { formatProblem } from '../config/problems.ts';
 import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
 import { DenialExplainer } from './admission/nearest-rule.ts';
 import { NameResolver } from './admission/resolve.ts';
-import { createUserVerifier } from './admission/users.ts';
+import { createUserVerifier, prepareToVerify } from './admission/users.ts';
 import { Attestation } from './attestation.ts';
 import { ClusterLink, clusterReaders } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
@@ -45,6 +45,7 @@ const logCloseMs = 5_000;
 export async function serve(configFile: string, connectCluster: ConnectCluster): Promise<number> {
   try {
     const { configuration, warnings } = await Configuration.start(configFile);
+    await prepareToVerify(configuration.holder.current().users);
     const running = new RunningGateway(configuration);
     await Promise.race([running.start(warnings.map(formatProblem), connectCluster), running.stopped]);
     return await running.stopped;

@@ -10,7 +10,6 @@ import { admissionRequest, takeRequest } from './entry/take-request.ts';
 import { streamConnector } from './exit/connect-stream.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
-import { upgrade } from './exit/upgrade.ts';
 import type { Gateway } from './gateway.ts';
 import { watchLeaving } from './session/leaving.ts';
 import type { Session } from './session/session.ts';
@@ -29,6 +28,8 @@ export async function upgradeRequest(
     const { limits } = session.snapshot.config;
     const request = takeRequest(session, 'upgrade', req);
     const asked = admissionRequest(req.method!, request);
+    // Loaded by the first upgrade, and before anything is dialled.
+    const { upgrade } = await import('./exit/upgrade.ts');
     const permit = await admit(gateway.admission, session, asked, leaving);
     const { socket: origin } = await dialForSession(
       session,

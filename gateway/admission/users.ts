@@ -2,7 +2,6 @@
 // It knows no policy and sends no reply, and it never logs or keeps a password.
 
 import { createHmac, randomBytes } from 'node:crypto';
-import { verify as verifyBcrypt } from '@node-rs/bcrypt';
 import type { Limits } from '../../config/gateway-config.ts';
 import type { UserTable } from '../../config/users-file.ts';
 import { createPasswordMemory } from './proved-passwords.ts';
@@ -49,7 +48,26 @@ export interface UserVerifierParts {
   readonly nowMs: () => number;
 }
 
-const realParts: UserVerifierParts = { checkHash: verifyBcrypt, nowMs: () => performance.now() };
+let bcrypt: Promise<typeof import('@node-rs/bcrypt')> | null = null;
+
+/** Loaded by the first check: where nobody proves who they are, it is 3 MB for nothing. */
+function loadBcrypt(): Promise<typeof import('@node-rs/bcrypt')> {
+  bcrypt ??= import('@node-rs/bcrypt');
+  return bcrypt;
+}
+
+/**
+ * To be called where users may come: a platform that bcrypt is not built for fails at the start, not at the first user.
+ * @throws when it cannot be loaded
+ */
+export async function prepareToVerify(users: UserTable): Promise<void> {
+  if (users.size > 0) await loadBcrypt();
+}
+
+const realParts: UserVerifierParts = {
+  checkHash: async (password, hash) => (await loadBcrypt()).verify(password, hash),
+  nowMs: () => performance.now(),
+};
 
 /** Of a users table without users. */
 const costOfNobody = '12';

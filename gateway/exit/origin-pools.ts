@@ -2,13 +2,13 @@
 // one identity: a connection is never lent to another, since some origins tie a login to the connection (NTLM) and
 // since a name that resolves elsewhere now must be dialled anew. It parses and forwards nothing.
 
-import { Client } from 'undici';
+import type { Client } from 'undici';
 import type { Limits } from '../../config/gateway-config.ts';
 import type { Permit } from '../admission/permit.ts';
 import { Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
 import type { Dialled } from '../session/session.ts';
-import { type StreamConnection, streamConnector } from './connect-stream.ts';
+import { streamConnector } from './connect-stream.ts';
 import { dial } from './dial.ts';
 
 export interface OriginConnection {
@@ -46,6 +46,8 @@ class OriginPool {
 export class OriginPools {
   /** In order of last use, the oldest first. */
   readonly #pools = new Map<string, OriginPool>();
+  /** What makes clients, once a request asked for one. */
+  #clients: Promise<typeof import('./origin-client.ts')> | null = null;
 
   /** Connections that wait for a request, for metrics. */
   get idle(): number {
@@ -81,7 +83,11 @@ export class OriginPools {
       if (handed) return handed;
     } else pool.busy += 1;
     try {
-      return this.#connected(key, pool, await dial(permit, streamConnector, limits, leaving), limits);
+      this.#clients ??= import('./origin-client.ts');
+      // Before the dial: a socket must not wait without anybody who listens to it.
+      const { createOriginClient } = await this.#clients;
+      const { socket, dialled } = await dial(permit, streamConnector, limits, leaving);
+      return this.#connected(key, pool, createOriginClient(socket, limits), dialled);
     } catch (error) {
       this.#leave(key, pool);
       throw error;
@@ -168,30 +174,7 @@ export class OriginPools {
     return promise;
   }
 
-  #connected(
-    key: string,
-    pool: OriginPool,
-    { socket, dialled }: StreamConnection,
-    limits: Limits,
-  ): OriginConnection {
-    let taken = false;
-    const client = new Client('http://origin', {
-      // The one socket that was dialled; a second connection would need a new permit.
-      connect: (_, callback) => {
-        // In a later turn: undici ignores a socket that it is given while it asks for one.
-        queueMicrotask(() => {
-          if (taken) callback(Object.assign(new Error('closed'), { code: 'UND_ERR_SOCKET' }), null);
-          else callback(null, socket);
-          taken = true;
-        });
-      },
-      pipelining: 1,
-      keepAliveTimeout: limits.originIdleTimeout,
-      keepAliveMaxTimeout: limits.originIdleTimeout,
-      headersTimeout: limits.responseHeadTimeout,
-      bodyTimeout: limits.idleTimeout,
-      maxHeaderSize: 64 * 1024,
-    });
+  #connected(key: string, pool: OriginPool, client: Client, dialled: Dialled): OriginConnection {
     const connection: OriginConnection = { client, dialled, reused: false, dead: false };
     client.on('disconnect', () => {
       connection.dead = true;
