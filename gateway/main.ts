@@ -3,14 +3,16 @@
 
 import type { ConnectCluster } from '../config/cluster.ts';
 import { runCommand } from './cli/commands.ts';
-import { serve } from './serve.ts';
 
 /** Loaded only where a cluster is configured: the client of its API is large. */
 const connectCluster: ConnectCluster = async (config, facts) =>
   (await import('../k8s/cluster.ts')).connectCluster(config, facts);
 
 // When serving is over, sockets that linger must not hold the process.
-const serveAndExit = async (configFile: string) => process.exit(await serve(configFile, connectCluster));
+const serveAndExit = async (configFile: string) => {
+  const { serve } = await import('./serve.ts');
+  process.exit(await serve(configFile, connectCluster));
+};
 
 process.exitCode = await runCommand(process.argv.slice(2), {
   serve: serveAndExit,

@@ -3,32 +3,24 @@
 
 import { suggest } from '../../config/suggest.ts';
 import { gatewayIdentity } from '../record/record.ts';
-import { bypass } from './bypass.ts';
-import { check } from './check.ts';
 import { type Command, type CommandParts, type ExitCode, Misuse } from './command.ts';
-import { explain } from './explain.ts';
-import { importCommand } from './import.ts';
-import { learn } from './learn.ts';
-import { lockdownCommand } from './lockdown.ts';
-import { logs } from './logs.ts';
-import { reflector } from './reflector.ts';
-import { replay } from './replay.ts';
-import { serve } from './serve.ts';
-import { test } from './test.ts';
 
-const commands: readonly Command[] = [
-  serve,
-  check,
-  explain,
-  replay,
-  learn,
-  test,
-  importCommand,
-  lockdownCommand,
-  bypass,
-  reflector,
-  logs,
-];
+/** Each is loaded when it is asked for: a start of the gateway has no use for the linter, nor the linter for others. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve.ts')).serve,
+  check: async () => (await import('./check.ts')).check,
+  explain: async () => (await import('./explain.ts')).explain,
+  replay: async () => (await import('./replay.ts')).replay,
+  learn: async () => (await import('./learn.ts')).learn,
+  test: async () => (await import('./test.ts')).test,
+  import: async () => (await import('./import.ts')).importCommand,
+  lockdown: async () => (await import('./lockdown.ts')).lockdownCommand,
+  bypass: async () => (await import('./bypass.ts')).bypass,
+  reflector: async () => (await import('./reflector.ts')).reflector,
+  logs: async () => (await import('./logs.ts')).logs,
+};
+
+const namesOfCommands = Object.keys(commands);
 
 /**
  * Runs the command that `argv` names (without the program's own name) and returns the exit code:
@@ -48,11 +40,11 @@ export async function runCommand(
   };
   const [name, ...rest] = argv;
   // A reader that went away (`| head`) is no error. The gateway sees to its own decision log.
-  if (name !== serve.name) parts.stdout.on('error', () => {});
+  if (name !== 'serve') parts.stdout.on('error', () => {});
   if (name === '--version' || name === '-V')
     return print(parts, `${gatewayIdentity.name} ${gatewayIdentity.version}\n`);
   if (name === '--help' || name === '-h' || name === 'help') return help(rest, parts);
-  const command = commands.find(each => each.name === name);
+  const command = await commandOf(name);
   if (!command) return misused(parts, unknown(name), 'sallyport --help');
   if (asksForHelp(rest)) return print(parts, command.help);
   return attempt(command, rest, parts);
@@ -67,9 +59,13 @@ async function attempt(command: Command, argv: readonly string[], parts: Command
   }
 }
 
-function help([name]: readonly string[], parts: CommandParts): ExitCode {
-  if (name === undefined) return print(parts, overview());
-  const command = commands.find(each => each.name === name);
+async function commandOf(name: string | undefined): Promise<Command | null> {
+  return name !== undefined && Object.hasOwn(commands, name) ? await commands[name]!() : null;
+}
+
+async function help([name]: readonly string[], parts: CommandParts): Promise<ExitCode> {
+  if (name === undefined) return print(parts, await overview());
+  const command = await commandOf(name);
   return command ? print(parts, command.help) : misused(parts, unknown(name), 'sallyport --help');
 }
 
@@ -80,9 +76,10 @@ function asksForHelp(argv: readonly string[]): boolean {
   return options.includes('--help') || options.includes('-h');
 }
 
-function overview(): string {
-  const width = Math.max(...commands.map(({ name }) => name.length));
-  const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+async function overview(): Promise<string> {
+  const width = Math.max(...namesOfCommands.map(name => name.length));
+  const all = await Promise.all(Object.values(commands).map(load => load()));
+  const lines = all.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
   return `Usage: sallyport COMMAND [OPTION]…
 
 Egress gateway: CONNECT, plain HTTP and SOCKS5 through policy, one record for each session.
@@ -99,10 +96,7 @@ Exit codes: 0 yes, 1 no, 2 misuse.
 
 function unknown(name: string | undefined): string {
   if (name === undefined) return 'no command given';
-  const meant = suggest(
-    name,
-    commands.map(each => each.name),
-  );
+  const meant = suggest(name, namesOfCommands);
   return `unknown command ${JSON.stringify(name)}${meant === null ? '' : `, try ${meant}`}`;
 }
 
