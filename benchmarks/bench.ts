@@ -1,156 +1,106 @@
 // `npm run bench`: this gateway beside its peers and beside no proxy, interleaved in one run on one machine.
 // It keeps no history and passes no judgement; figures of different runs or machines are not comparable.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { parseArgs } from 'node:util';
+import { writeFile } from 'node:fs/promises';
 import { startLoad } from './load/children.ts';
-import { type Bench, type Subject, scenarios } from './measure/scenarios.ts';
-import { direct } from './peers/direct.ts';
+import type { Bench } from './measure/cost.ts';
+import { measureGrowth, measureRounds, progress, type Started, startPeer } from './measure/rounds.ts';
+import { type Options, readOptions } from './options.ts';
 import type { BenchPolicy, Peer } from './peers/peer.ts';
-import { sallyport } from './peers/sallyport.ts';
-import { squid } from './peers/squid.ts';
-import { asJson, asText, type PeerResult } from './report.ts';
-
-const known: Record<string, Peer> = { sallyport, squid, direct };
-
-const help = `npm run bench -- [options]
-
-  --rounds N      rounds, each with every load for every peer (default 5, quick 3)
-  --quick         loads at a quarter of their size
-  --peers LIST    of ${Object.keys(known).join(', ')} (default all); ratios are of the first to the others
-  --loads LIST    of ${scenarios.map(each => each.name).join(', ')} (default all)
-  --output json   JSON instead of a table
-  --help
-`;
-
-interface Options {
-  rounds: number;
-  scale: number;
-  peers: Peer[];
-  loads: string[];
-  json: boolean;
-}
-
-function misuse(message: string): never {
-  process.stderr.write(`bench: ${message}\n\n${help}`);
-  process.exit(2);
-}
-
-function pick<T>(list: string, from: Record<string, T>, what: string): T[] {
-  return list.split(',').map(name => from[name] ?? misuse(`no ${what} ${name}`));
-}
-
-function readOptions(): Options {
-  const { values } = parseArgs({
-    options: {
-      rounds: { type: 'string' },
-      quick: { type: 'boolean', default: false },
-      peers: { type: 'string', default: Object.keys(known).join(',') },
-      loads: { type: 'string', default: scenarios.map(each => each.name).join(',') },
-      output: { type: 'string', default: 'text' },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(help);
-    process.exit(0);
-  }
-  const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
-  if (!Number.isInteger(rounds) || rounds < 1) misuse('--rounds wants a whole number from 1');
-  if (!['text', 'json'].includes(values.output)) misuse('--output wants text or json');
-  const loads = pick(values.loads, Object.fromEntries(scenarios.map(each => [each.name, each.name])), 'load');
-  const peers = pick(values.peers, known, 'peer');
-  return { rounds, scale: values.quick ? 0.25 : 1, peers, loads, json: values.output === 'json' };
-}
+import { showConfiguration } from './peers/show.ts';
+import { asJson } from './report/json.ts';
+import { asPlot } from './report/plot.ts';
+import type { GrowthResult, Result } from './report/result.ts';
+import { asText } from './report/text.ts';
 
 const allowedNames = Array.from({ length: 1000 }, (_, i) => `service-${i}.bench.test`);
 
-const progress = (text: string) => process.stderr.write(`bench: ${text}\n`);
+/** Rounds of growth: each takes minutes. */
+const growthRounds = 3;
 
-interface Started extends Subject {
-  result: PeerResult;
-  folder: string;
+class Run {
+  readonly #options: Options;
+  readonly #bench: Bench;
+  readonly missing: string[] = [];
+
+  constructor(options: Options, bench: Bench) {
+    this.#options = options;
+    this.#bench = bench;
+  }
+
+  #miss = (reason: string) => {
+    progress(`not measured: ${reason}`);
+    this.missing.push(reason);
+  };
+
+  /** Peers are started for the work and stopped after it, whatever happens. */
+  async #withPeers(peers: readonly Peer[], work: (started: Started[]) => Promise<void>): Promise<void> {
+    const started: Started[] = [];
+    try {
+      for (const peer of peers) started.push(...(await startPeer(this.#bench, peer, this.#miss)));
+      if (started.length > 0) await work(started);
+    } finally {
+      for (const each of started) await each.stop();
+    }
+  }
+
+  async rounds(): Promise<Result['peers']> {
+    const { peers, scenarios, rounds } = this.#options;
+    const results: Result['peers'] = [];
+    if (scenarios.length === 0) return results;
+    await this.#withPeers(peers, async started => {
+      await measureRounds(this.#bench, started, scenarios, rounds, this.#miss);
+      results.push(...started.map(each => each.result));
+    });
+    return results;
+  }
+
+  async growths(): Promise<GrowthResult[]> {
+    const results: GrowthResult[] = [];
+    if (this.#options.growths.length === 0) return results;
+    await this.#withPeers(this.#options.growthPeers, async started => {
+      for (const growth of this.#options.growths) {
+        results.push(await measureGrowth(this.#bench, started, growth, growthRounds, this.#miss));
+      }
+    });
+    return results;
+  }
 }
 
-/** Starts one peer; a peer that is not to be had is named with the reason, and the others go on. */
-async function startPeer(peer: Peer, policy: BenchPolicy, missing: string[]): Promise<Started[]> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'bench-'));
+async function measure(options: Options): Promise<Result> {
+  const load = await startLoad(options.client);
+  const policy: BenchPolicy = { allowedNames, address: '127.0.0.1', origin: load.origin };
+  const run = new Run(options, { load, policy, seconds: options.seconds });
   try {
-    await peer.install();
-    const running = await peer.start(policy, folder);
-    const result = { name: peer.name, version: await peer.version(), samples: new Map<string, number[]>() };
-    return [{ peer, running, folder, result }];
-  } catch (error) {
-    missing.push(`${peer.name}: ${(error as Error).message}`);
-    return [];
-  }
-}
-
-async function measureOnce(bench: Bench, subject: Started, load: string, keep: boolean): Promise<void> {
-  const figures = await scenarios.find(each => each.name === load)!.measure(bench, subject);
-  for (const [key, value] of Object.entries(figures)) {
-    if (value === null || !keep) continue;
-    const samples = subject.result.samples.get(key) ?? [];
-    subject.result.samples.set(key, [...samples, value]);
-  }
-}
-
-/** One round: each load for each peer, the peers in an order turned by the round's number. */
-async function round(
-  bench: Bench,
-  subjects: Started[],
-  loads: string[],
-  turn: number,
-  keep = true,
-): Promise<void> {
-  const order = subjects.map((_, i) => subjects[(i + turn) % subjects.length]!);
-  for (const load of loads) for (const subject of order) await measureOnce(bench, subject, load, keep);
-}
-
-async function measure(bench: Bench, subjects: Started[], options: Options): Promise<void> {
-  progress('warming up');
-  await round(
-    { ...bench, scale: 0.25 },
-    subjects,
-    options.loads.filter(load => load !== 'idle'),
-    0,
-    false,
-  );
-  for (let turn = 0; turn < options.rounds; turn++) {
-    progress(`round ${turn + 1} of ${options.rounds}`);
-    await round(bench, subjects, options.loads, turn);
+    const peers = await run.rounds();
+    const growths = await run.growths();
+    return {
+      command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
+      date: new Date().toISOString().slice(0, 10),
+      rounds: options.rounds,
+      seconds: options.seconds,
+      allowedNames: allowedNames.length,
+      load: load.kind,
+      metrics: options.scenarios.flatMap(each => each.metrics),
+      peers,
+      growths,
+      missing: run.missing,
+    };
+  } finally {
+    await load.stop();
   }
 }
 
 async function main(): Promise<void> {
   const options = readOptions();
-  const load = await startLoad();
-  const policy = { allowedNames, address: '127.0.0.1', dnsServer: `127.0.0.1:${load.origin.dns}` };
-  const bench = { load, policy, name: allowedNames[500]!, scale: options.scale };
-  const missing: string[] = [];
-  const subjects: Started[] = [];
-  try {
-    for (const peer of options.peers) subjects.push(...(await startPeer(peer, policy, missing)));
-    for (const reason of missing) progress(`not measured: ${reason}`);
-    if (subjects.length > 0) await measure(bench, subjects, options);
-  } finally {
-    for (const { running } of subjects) await running.stop();
-    for (const { folder } of subjects) await rm(folder, { recursive: true, force: true });
-    load.stop();
+  if (options.showConfig) {
+    process.stdout.write(showConfiguration(options.peers, allowedNames));
+    return;
   }
-  const result = {
-    command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
-    rounds: options.rounds,
-    scale: options.scale,
-    allowedNames: allowedNames.length,
-    metrics: scenarios.filter(each => options.loads.includes(each.name)).flatMap(each => each.metrics),
-    peers: subjects.map(subject => subject.result),
-    missing,
-  };
+  const result = await measure(options);
   process.stdout.write(`${options.json ? asJson(result) : asText(result)}\n`);
-  if (missing.some(reason => reason.startsWith(sallyport.name))) process.exitCode = 1;
+  if (options.plot !== null) await writeFile(options.plot, asPlot(result));
+  if (result.missing.some(reason => reason.startsWith('Sallyport'))) process.exitCode = 1;
 }
 
 await main();

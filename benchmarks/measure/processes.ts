@@ -9,28 +9,39 @@ const ticksPerSecond = 100;
 interface Stat {
   pid: number;
   parent: number;
-  /** utime + stime of all threads, milliseconds. */
+  /** Of all threads, also those that have ended, and of children that have ended and were waited for; milliseconds. */
   cpuMs: number;
 }
 
+const read = (file: string): string | null => {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch {
+    return null; // the process or thread is gone
+  }
+};
+
 /** The command in brackets may hold anything, so fields are counted from the last bracket (proc_pid_stat(5)). */
 function readStat(pid: number): Stat | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    const ticks = Number(fields[11]) + Number(fields[12]);
-    return { pid, parent: Number(fields[1]), cpuMs: (ticks * 1000) / ticksPerSecond };
-  } catch {
-    return null;
-  }
+  const text = read(`/proc/${pid}/stat`);
+  if (text === null) return null;
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  if (fields[0] === 'Z') return null;
+  const ticks = [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0);
+  return { pid, parent: Number(fields[1]), cpuMs: (ticks * 1000) / ticksPerSecond };
 }
 
-/** A process and everything it started. */
-export function processTree(pid: number): number[] {
-  const all = readdirSync('/proc')
+const numbersIn = (folder: string) =>
+  readdirSync(folder)
     .filter(name => /^\d+$/.test(name))
-    .map(name => readStat(Number(name)))
+    .map(Number);
+
+/** A process and everything it started; empty once it has ended. */
+export function processTree(pid: number): number[] {
+  const all = numbersIn('/proc')
+    .map(readStat)
     .filter(stat => stat !== null);
+  if (!all.some(stat => stat.pid === pid)) return [];
   const tree = new Set([pid]);
   for (let grown = -1; grown !== tree.size; ) {
     grown = tree.size;
@@ -39,17 +50,63 @@ export function processTree(pid: number): number[] {
   return [...tree];
 }
 
-export const cpuMs = (pids: number[]): number =>
-  pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMs ?? 0), 0);
+export interface CpuReading {
+  /** Nanoseconds of each live thread, by its number. */
+  threads: Map<number, number>;
+  /** Milliseconds in steps of ten, of everything that ever ran. */
+  coarseMs: number;
+}
+
+function threadsOf(pid: number): [number, number][] {
+  try {
+    return numbersIn(`/proc/${pid}/task`).map(thread => {
+      const [nanoseconds] = read(`/proc/${pid}/task/${thread}/schedstat`)?.split(' ') ?? ['0'];
+      return [thread, Number(nanoseconds)];
+    });
+  } catch {
+    return [];
+  }
+}
+
+export const readCpu = (pids: readonly number[]): CpuReading => ({
+  threads: new Map(pids.flatMap(threadsOf)),
+  coarseMs: pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMs ?? 0), 0),
+});
+
+/**
+ * Milliseconds between two readings: exact, by the scheduler's own count, unless threads have ended in between: theirs
+ * is only in the coarse one.
+ */
+export function cpuMsBetween(before: CpuReading, after: CpuReading): number {
+  if (before.threads.keys().some(thread => !after.threads.has(thread)))
+    return after.coarseMs - before.coarseMs;
+  const exact = after.threads
+    .entries()
+    .reduce((sum, [thread, nanoseconds]) => sum + nanoseconds - (before.threads.get(thread) ?? 0), 0);
+  // Threads that began and ended in between are seen in neither reading.
+  return Math.max(exact / 1e6, after.coarseMs - before.coarseMs - coarseErrorMs);
+}
+
+/** Each of the two coarse readings is cut to ten milliseconds, user and system apart. */
+const coarseErrorMs = 40;
+
+function statusBytes(pid: number, field: string): number {
+  const [, kilobytes] =
+    new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(read(`/proc/${pid}/status`) ?? '') ?? [];
+  return Number(kilobytes ?? 0) * 1024;
+}
 
 /** Private memory in use (RssAnon), bytes: what the program itself asked for, without mapped files. */
-export function anonymousBytes(pids: number[]): number {
-  const kilobytes = (pid: number) => {
-    const [, kb] = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? [];
-    return Number(kb ?? 0);
-  };
-  return pids.reduce((sum, pid) => sum + kilobytes(pid) * 1024, 0);
-}
+export const anonymousBytes = (pids: readonly number[]): number =>
+  pids.reduce((sum, pid) => sum + statusBytes(pid, 'RssAnon'), 0);
+
+/** Resident memory, bytes: also the program's own code and what several processes share. */
+export const residentBytes = (pids: readonly number[]): number =>
+  pids.reduce((sum, pid) => sum + statusBytes(pid, 'VmRSS'), 0);
+
+/** Open descriptors. */
+export const descriptorCount = (pids: readonly number[]): number =>
+  pids.reduce((sum, pid) => sum + numbersIn(`/proc/${pid}/fd`).length, 0);
 
 /** Time all processors spent not idle, milliseconds: user, nice, system, irq, softirq. */
 export function machineCpuMs(): number {

@@ -1,106 +1,89 @@
 // What is measured of each peer, and how: one scenario is one load and the figures taken around it.
-// A scenario knows no peer by name; the processor time of the proxy is that of all its processes.
+// A scenario knows no peer by name; the processor time of the proxy is that of all its processes and threads.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import type { Load } from '../load/children.ts';
-import type { LoadResult } from '../load/loads.ts';
-import type { BenchPolicy, Peer, RunningPeer } from '../peers/peer.ts';
-import { anonymousBytes, cpuMs, machineCpuMs } from './processes.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Threads } from '../peers/peer.ts';
+import { type RunningPeer, runPeer } from '../peers/run.ts';
+import { whileAwake } from './awake.ts';
+import { type Bench, type Cost, costOf, httpTarget, perUnit, type Subject, tunnelTarget } from './cost.ts';
+import { anonymousBytes, residentBytes } from './processes.ts';
+import { startProxy } from './proxy.ts';
 
 export interface Metric {
   key: string;
   title: string;
   digits: number;
-  better: 'more' | 'less';
+  /** `load` is no figure of the peer: how busy the client and origin were. */
+  better: 'more' | 'less' | 'load';
 }
 
-export interface Subject {
-  peer: Peer;
-  running: RunningPeer;
-}
-
-export interface Bench {
-  load: Load;
-  policy: BenchPolicy;
-  /** The name the load asks for, from the middle of the allowed names. */
-  name: string;
-  /** 1 for a full run, less for a quick one. */
-  scale: number;
-}
+/** Null where the figure means nothing for the peer. */
+export type Figures = Record<string, number | null>;
 
 export interface Scenario {
   name: string;
+  /** Threads the peer may use. */
+  threads: Threads;
+  /** Only of a full run. */
+  full?: true;
   metrics: Metric[];
-  measure(bench: Bench, subject: Subject): Promise<Record<string, number | null>>;
+  measure(bench: Bench, subject: Subject): Promise<Figures>;
 }
 
 const less = (key: string, title: string, digits = 0): Metric => ({ key, title, digits, better: 'less' });
 const more = (key: string, title: string, digits = 0): Metric => ({ key, title, digits, better: 'more' });
+const busy = (key: string, words: string): Metric[] => [
+  { key: `${key}ClientBusy`, title: `client, ${words}`, digits: 2, better: 'load' },
+  { key: `${key}OriginBusy`, title: `origin, ${words}`, digits: 2, better: 'load' },
+];
 
-interface Cost extends LoadResult {
-  /** Null without a proxy. */
-  proxyCpuMs: number | null;
-  machineCpuMs: number;
-}
-
-async function costOf(subject: Subject, work: () => Promise<LoadResult>): Promise<Cost> {
-  const pids = subject.running.pids();
-  const proxyBefore = cpuMs(pids);
-  const machineBefore = machineCpuMs();
-  const result = await work();
-  const proxyCpuMs = pids.length === 0 ? null : cpuMs(pids) - proxyBefore;
-  return { ...result, proxyCpuMs, machineCpuMs: machineCpuMs() - machineBefore };
-}
-
-const perUnit = (total: number | null, units: number, factor: number) =>
-  total === null ? null : (total * factor) / units;
-
-const target = (bench: Bench, { running }: Subject, originPort: number) => ({
-  proxyPort: running.port,
-  name: bench.name,
-  originPort,
+const busyFigures = (key: string, { clientBusy, originBusy }: Cost): Figures => ({
+  [`${key}ClientBusy`]: clientBusy,
+  [`${key}OriginBusy`]: originBusy,
 });
 
-const tunnels: Scenario = {
-  name: 'tunnels',
-  metrics: [
-    more('tunnelsPerSecond', 'CONNECT tunnels/s'),
-    less('tunnelCpuUs', 'proxy CPU µs/tunnel'),
-    less('tunnelMachineCpuUs', 'whole-system CPU µs/tunnel'),
-  ],
-  async measure(bench, subject) {
-    const size = Math.round(6_000 * bench.scale);
-    const to = target(bench, subject, bench.load.origin.exchange);
-    const cost = await costOf(subject, () =>
-      bench.load.run({ load: 'tunnels', target: to, size, connections: 32 }),
-    );
-    return {
-      tunnelsPerSecond: size / cost.seconds,
-      tunnelCpuUs: perUnit(cost.proxyCpuMs, size, 1000),
-      tunnelMachineCpuUs: perUnit(cost.machineCpuMs, size, 1000),
-    };
-  },
+const tunnels = (key: string, threads: Threads): Scenario => {
+  const words = threads === 1 ? 'one thread' : 'all cores';
+  return {
+    name: key,
+    threads,
+    metrics: [
+      more(`${key}PerSecond`, `CONNECT tunnels/s, ${words}`),
+      less(`${key}CpuUs`, `proxy CPU µs/tunnel, ${words}`, 1),
+      less(`${key}MachineCpuUs`, `whole-system CPU µs/tunnel, ${words}`),
+      ...busy(key, `tunnels, ${words}`),
+    ],
+    async measure(bench, subject) {
+      const target = tunnelTarget(bench, subject.running, bench.policy.origin.exchange);
+      const cost = await costOf(bench, subject, { load: 'tunnels', target, connections: 32, first: 500 });
+      return {
+        [`${key}PerSecond`]: cost.perSecond,
+        [`${key}CpuUs`]: perUnit(cost.proxyCpuMs, cost.units, 1000),
+        [`${key}MachineCpuUs`]: perUnit(cost.machineCpuMs, cost.units, 1000),
+        ...busyFigures(key, cost),
+      };
+    },
+  };
 };
 
 const requests: Scenario = {
   name: 'requests',
+  threads: 1,
   metrics: [
-    more('requestsPerSecond', 'plain HTTP requests/s'),
-    less('requestCpuUs', 'proxy CPU µs/request'),
-    less('requestMachineCpuUs', 'whole-system CPU µs/request'),
+    more('requestsPerSecond', 'plain HTTP requests/s, kept connections'),
+    less('requestsCpuUs', 'proxy CPU µs/request', 1),
+    less('requestsMachineCpuUs', 'whole-system CPU µs/request'),
+    ...busy('requests', 'plain HTTP'),
   ],
   async measure(bench, subject) {
-    const size = Math.round(12_000 * bench.scale);
-    const to = target(bench, subject, bench.load.origin.http);
-    const cost = await costOf(subject, () =>
-      bench.load.run({ load: 'requests', target: to, size, connections: 32 }),
-    );
+    const target = httpTarget(bench, subject.running);
+    if (target === null) return {};
+    const cost = await costOf(bench, subject, { load: 'requests', target, connections: 32, first: 1_000 });
     return {
-      requestsPerSecond: size / cost.seconds,
-      requestCpuUs: perUnit(cost.proxyCpuMs, size, 1000),
-      requestMachineCpuUs: perUnit(cost.machineCpuMs, size, 1000),
+      requestsPerSecond: cost.perSecond,
+      requestsCpuUs: perUnit(cost.proxyCpuMs, cost.units, 1000),
+      requestsMachineCpuUs: perUnit(cost.machineCpuMs, cost.units, 1000),
+      ...busyFigures('requests', cost),
     };
   },
 };
@@ -110,65 +93,101 @@ const bulk = (connections: number): Scenario => {
   const words = connections === 1 ? '1 tunnel' : `${connections} tunnels`;
   return {
     name: key,
+    threads: 1,
     metrics: [
       more(`${key}GbPerSecond`, `bulk GB/s, ${words}`, 2),
       less(`${key}CpuMs`, `proxy CPU ms/GB, ${words}`),
       less(`${key}MachineCpuMs`, `whole-system CPU ms/GB, ${words}`),
+      ...busy(key, `bulk, ${words}`),
     ],
     async measure(bench, subject) {
-      const gigabytes = 1.5 * bench.scale;
-      const to = target(bench, subject, bench.load.origin.source);
-      const cost = await costOf(subject, () =>
-        bench.load.run({ load: 'bulk', target: to, size: gigabytes * 1e9, connections }),
-      );
+      const target = tunnelTarget(bench, subject.running, bench.policy.origin.source);
+      const cost = await costOf(bench, subject, { load: 'bulk', target, connections, first: 2e8 });
       return {
-        [`${key}GbPerSecond`]: gigabytes / cost.seconds,
-        [`${key}CpuMs`]: perUnit(cost.proxyCpuMs, gigabytes, 1),
-        [`${key}MachineCpuMs`]: perUnit(cost.machineCpuMs, gigabytes, 1),
+        [`${key}GbPerSecond`]: cost.perSecond / 1e9,
+        [`${key}CpuMs`]: perUnit(cost.proxyCpuMs, cost.units, 1e9),
+        [`${key}MachineCpuMs`]: perUnit(cost.machineCpuMs, cost.units, 1e9),
+        ...busyFigures(key, cost),
       };
     },
   };
 };
 
-const roundTrips: Scenario = {
-  name: 'roundTrips',
+const roundTrips = (key: string, words: string, around: typeof whileAwake): Scenario => ({
+  name: key,
+  threads: 1,
   metrics: [
-    less('roundTripP50Us', '1-byte round trip µs, p50', 1),
-    less('roundTripP99Us', '1-byte round trip µs, p99', 1),
+    less(`${key}P50Us`, `1-byte round trip µs, p50, ${words}`, 1),
+    less(`${key}P99Us`, `1-byte round trip µs, p99, ${words}`, 1),
   ],
   async measure(bench, subject) {
-    const size = Math.round(8_000 * bench.scale);
-    const to = target(bench, subject, bench.load.origin.echo);
-    const result = await bench.load.run({ load: 'roundTrips', target: to, size, connections: 1 });
-    return { roundTripP50Us: result.p50Us!, roundTripP99Us: result.p99Us! };
+    const target = tunnelTarget(bench, subject.running, bench.policy.origin.echo);
+    const work = { load: 'roundTrips', target, connections: 1, bytes: 1, first: 500 } as const;
+    const cost = await around(() => costOf(bench, subject, work));
+    return { [`${key}P50Us`]: cost.p50Us!, [`${key}P99Us`]: cost.p99Us! };
   },
-};
+});
 
-/** A fresh proxy, warmed with ordinary tunnels, then 1,000 that stay open: growth of its private memory. */
-async function idleGrowth(bench: Bench, peer: Peer): Promise<number> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'bench-idle-'));
-  const running = await peer.start(bench.policy, folder);
-  const to = { proxyPort: running.port, name: bench.name, originPort: bench.load.origin.exchange };
+/** Ordinary tunnels first, so that growth afterwards is of the sessions and not of a proxy that has never worked. */
+async function warmUp(bench: Bench, running: RunningPeer): Promise<void> {
+  const target = tunnelTarget(bench, running, bench.policy.origin.exchange);
+  await bench.load.run({ load: 'tunnels', target, size: 500, connections: 32, bytes: 0 });
+}
+
+/** A fresh proxy, warmed, then tunnels that stay open: growth of its private memory, bytes for each. */
+async function idleGrowth(bench: Bench, { peer }: Subject, size: number): Promise<number> {
+  const running = await startProxy(bench, peer, 1);
+  const target = tunnelTarget(bench, running, bench.policy.origin.exchange);
   try {
-    await bench.load.run({ load: 'tunnels', target: to, size: 500, connections: 32 });
+    await warmUp(bench, running);
     const before = anonymousBytes(running.pids());
-    await bench.load.run({ load: 'openIdle', target: to, size: 1000, connections: 32 });
-    await new Promise(resolve => setTimeout(resolve, 300));
-    return (anonymousBytes(running.pids()) - before) / 1000;
+    await bench.load.run({ load: 'openIdle', target, size, connections: 32, bytes: 0 });
+    await sleep(300);
+    return (anonymousBytes(running.pids()) - before) / size;
   } finally {
-    await bench.load.run({ load: 'closeIdle', target: to, size: 0, connections: 0 });
+    await bench.load.run({ load: 'closeIdle', target, size: 0, connections: 1, bytes: 0 });
     await running.stop();
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
-const idle: Scenario = {
-  name: 'idle',
-  metrics: [less('idleKb', 'private memory KB/idle tunnel', 1)],
+const idle = (size: number, full?: true): Scenario => ({
+  name: `idle${size}`,
+  threads: 1,
+  ...(full && { full }),
+  metrics: [
+    less(`idle${size}Kb`, `private memory KB/idle tunnel, ${size.toLocaleString('en-US')} tunnels`, 1),
+  ],
+  async measure(bench, subject) {
+    if (subject.running.setup === null) return {};
+    return { [`idle${size}Kb`]: (await idleGrowth(bench, subject, size)) / 1024 };
+  },
+});
+
+const startup: Scenario = {
+  name: 'startup',
+  threads: 1,
+  metrics: [
+    less('readyMs', 'start until it serves, ms'),
+    less('residentMb', 'resident memory at the start, MB', 1),
+  ],
   async measure(bench, { peer, running }) {
-    if (running.port === null) return { idleKb: null };
-    return { idleKb: (await idleGrowth(bench, peer)) / 1024 };
+    if (running.setup === null) return {};
+    const fresh = await runPeer(peer, bench.policy, 1);
+    const residentMb = residentBytes(fresh.pids()) / 1e6;
+    await fresh.stop();
+    return { readyMs: fresh.readyMs, residentMb };
   },
 };
 
-export const scenarios: readonly Scenario[] = [tunnels, requests, bulk(1), bulk(4), roundTrips, idle];
+export const scenarios: readonly Scenario[] = [
+  tunnels('tunnels', 1),
+  tunnels('tunnelsAll', 'all'),
+  requests,
+  bulk(1),
+  bulk(4),
+  roundTrips('awake', 'cores kept awake', whileAwake),
+  roundTrips('asleep', 'cores that sleep', work => work()),
+  idle(1_000),
+  idle(8_000, true),
+  startup,
+];

@@ -5,7 +5,9 @@ import type { Peer } from './peer.ts';
 
 export const direct: Peer = {
   name: 'no proxy',
+  oneThread: true,
+  names: false,
   install: async () => {},
   version: async () => '-',
-  start: async () => ({ port: null, pids: () => [], stop: async () => {} }),
+  setup: () => null,
 };

@@ -1,17 +1,25 @@
-// This checkout's gateway: defaults, decision log into a file, the same allowed names as the others.
+// This gateway, or that of another checkout: defaults, decision log into a file, the same allowed names as the others.
 // It changes no limit except the number of sessions one client may hold, since the load is one client.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import type { ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import { stringify } from 'yaml';
-import { processTree } from '../measure/processes.ts';
-import { type BenchPolicy, output, type Peer } from './peer.ts';
+import { output } from './command.ts';
+import type { BenchPolicy, Peer, SetupRequest } from './peer.ts';
 
-const root = path.resolve(import.meta.dirname, '../..');
+export interface Variant {
+  /** As it is written among the peers, such as `sallyport:streams`. */
+  name: string;
+  /** Folder of the checkout whose gateway runs. */
+  checkout: string;
+  /** `relay.mode`; absent is the gateway's own choice. */
+  relay?: string;
+  /** `threads`, whatever the load asks for. */
+  threads?: number;
+  /** Tunnels by SOCKS5 instead of CONNECT. */
+  socks: boolean;
+}
 
 const policyFile = (policy: BenchPolicy) => ({
   apiVersion: 'sallyport.dev/v1alpha1',
@@ -32,65 +40,62 @@ const policyFile = (policy: BenchPolicy) => ({
   },
 });
 
-const configuration = (policy: BenchPolicy, folder: string) => ({
+const configuration = ({ policy, folder, ports, threads }: SetupRequest, variant: Variant) => ({
   apiVersion: 'sallyport.dev/v1alpha1',
   kind: 'GatewayConfig',
-  listeners: [{ name: 'proxy', address: '127.0.0.1', port: 0 }],
+  listeners: [{ name: 'proxy', address: '127.0.0.1', port: ports[0] }],
   policies: { files: ['policy.yaml'] },
-  dns: { servers: [policy.dnsServer] },
+  dns: { servers: [`127.0.0.1:${policy.origin.dns}`] },
   limits: { sessionsPerClient: 20_000, drainTimeout: '1s' },
   log: { output: path.join(folder, 'decisions.log'), messages: 'json' },
+  threads: variant.threads ?? (threads === 1 ? 1 : 'auto'),
+  ...(variant.relay === undefined ? {} : { relay: { mode: variant.relay } }),
 });
 
-interface Message {
-  msg?: string;
-  port?: number;
-}
-
 /** Reads the gateway's messages until it is ready; lines that are none (the banner) are passed over. */
-async function listeningPort(messages: Readable): Promise<number> {
-  let port = 0;
+async function ready({ stderr }: ChildProcess): Promise<void> {
   let last = '';
-  for await (const line of createInterface({ input: messages })) {
+  for await (const line of createInterface({ input: stderr! })) {
     last = line;
-    if (!line.startsWith('{')) continue;
-    const message = JSON.parse(line) as Message;
-    if (message.msg === 'listening') port = message.port!;
-    if (message.msg === 'ready') return port;
+    if (!line.startsWith('{') || (JSON.parse(line) as { msg?: string }).msg !== 'ready') continue;
+    stderr!.resume();
+    return;
   }
   throw new Error(`the gateway ended before it was ready: ${last}`);
 }
 
-export const sallyport: Peer = {
-  name: 'Sallyport',
+/** The pinned Node of the checkout: it need not be the one that runs the benchmark. */
+const nodeOf = (checkout: string) => path.join(checkout, 'node_modules/.bin/node');
+
+export const sallyport = (variant: Variant): Peer => ({
+  name: variant.name,
+  oneThread: variant.threads === undefined,
+  names: true,
   install: async () => {},
   async version() {
-    const commit = await output('git', ['-C', root, 'describe', '--always', '--dirty']).catch(
-      () => 'no commit',
-    );
-    return `${commit.trim()}, Node ${process.version}`;
+    const git = ['-C', variant.checkout, 'describe', '--always', '--dirty'];
+    const commit = await output('git', git).catch(() => 'no commit');
+    return `${commit.trim()}, Node ${(await output(nodeOf(variant.checkout), ['--version'])).trim()}`;
   },
-  async start(policy, folder) {
-    const file = path.join(folder, 'gateway.yaml');
-    await writeFile(path.join(folder, 'policy.yaml'), stringify(policyFile(policy)));
-    await writeFile(file, stringify(configuration(policy, folder)));
-    const node = [process.execPath, '--disable-warning=ExperimentalWarning', 'gateway/main.ts'];
-    const child = spawn(node[0]!, [...node.slice(1), 'serve', '--config', file], {
-      cwd: root,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    const exited = once(child, 'exit');
-    const stop = async () => {
-      child.kill('SIGTERM');
-      await exited;
+  setup(request) {
+    const port = request.ports[0]!;
+    const main = path.join(variant.checkout, 'gateway/main.ts');
+    return {
+      command: [
+        nodeOf(variant.checkout),
+        '--disable-warning=ExperimentalWarning',
+        main,
+        'serve',
+        '--config',
+        path.join(request.folder, 'gateway.yaml'),
+      ],
+      files: {
+        'gateway.yaml': stringify(configuration(request, variant)),
+        'policy.yaml': stringify(policyFile(request.policy)),
+      },
+      tunnel: () => ({ protocol: variant.socks ? 'socks5' : 'connect', port }),
+      http: { protocol: 'connect', port },
+      ready,
     };
-    try {
-      const port = await listeningPort(child.stderr);
-      child.stderr.resume();
-      return { port, pids: () => processTree(child.pid!), stop };
-    } catch (error) {
-      await stop();
-      throw error;
-    }
   },
-};
+});

@@ -2,24 +2,9 @@
 // Time is taken here, around the work only; the processor time of the proxy is taken by the parent around the call.
 
 import type net from 'node:net';
-import { percentile } from '../measure/summary.ts';
-import { accepted, connectRequest, openTunnel, socketTo, type Target } from './tunnel.ts';
-
-export interface LoadRequest {
-  load: keyof typeof loads;
-  target: Target;
-  /** Tunnels, requests, bytes or round trips, by load. */
-  size: number;
-  /** Connections at once. */
-  connections: number;
-}
-
-/** Seconds of the work, and figures that only the client can see. */
-export interface LoadResult {
-  seconds: number;
-  p50Us?: number;
-  p99Us?: number;
-}
+import { percentile } from '../../measure/summary.ts';
+import type { LoadName, LoadRequest, LoadResult, Target } from '../protocol.ts';
+import { dial, openTunnel, socketTo } from './tunnel.ts';
 
 const kilobyte = Buffer.alloc(1024, 'c');
 
@@ -38,31 +23,28 @@ async function inLanes(count: number, lanes: number, job: () => Promise<void>): 
   await Promise.all(Array.from({ length: lanes }, lane));
 }
 
-/** Connect, CONNECT, 1 KB up, 1 KB down, close, seen through to the other side's FIN. */
-function oneTunnel(target: Target): Promise<void> {
+/** Connect, ask, 1 KB up, an answer down, close, seen through to the other side's FIN. */
+function oneTunnel(target: Target, question: Buffer, answerBytes: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = socketTo(target);
-    let head: Buffer = Buffer.alloc(0);
-    let open = target.proxyPort === null;
     let received = 0;
-    const answer = (chunk: Buffer) => {
-      head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
-      open = accepted(head);
-      if (open) socket.write(kilobyte);
-    };
-    socket.on('connect', () => socket.write(open ? kilobyte : connectRequest(target)));
-    socket.on('data', (chunk: Buffer) => {
-      if (!open) return answer(chunk);
-      received += chunk.length;
-      if (received >= 1024) socket.end();
+    const socket = dial(target, {
+      opened: opened => opened.write(question),
+      data: chunk => {
+        received += chunk.length;
+        if (received >= answerBytes) socket.end();
+      },
     });
+    const whole = () => received >= answerBytes;
     socket.on('error', reject);
-    socket.on('close', () => (received >= 1024 ? resolve() : reject(new Error('closed before the answer'))));
+    socket.on('close', () => (whole() ? resolve() : reject(new Error('closed before the answer'))));
   });
 }
 
-const tunnels = ({ target, size, connections }: LoadRequest) =>
-  timed(() => inLanes(size, connections, () => oneTunnel(target)));
+/** With `bytes`, the question is a number of bytes, and the answer that many: for the origin's `source`. */
+function tunnels({ target, size, connections, bytes }: LoadRequest): Promise<LoadResult> {
+  const question = bytes > 0 ? Buffer.from(`${bytes}\n`) : kilobyte;
+  return timed(() => inLanes(size, connections, () => oneTunnel(target, question, bytes || 1024)));
+}
 
 /** Length of the first whole response in `buffer`, or 0. */
 function responseLength(buffer: Buffer): number {
@@ -77,9 +59,9 @@ function responseLength(buffer: Buffer): number {
 
 /** Requests one after the other on one kept connection until `next` says there are no more. */
 function requestLane(target: Target, next: () => boolean): Promise<void> {
-  const { proxyPort, name, originPort } = target;
+  const { protocol, name, originPort } = target;
   const host = `${name}:${originPort}`;
-  const request = `GET ${proxyPort === null ? '' : `http://${host}`}/kilobyte HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+  const request = `GET ${protocol === 'none' ? '' : `http://${host}`}/kilobyte HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
   return new Promise((resolve, reject) => {
     const socket = socketTo(target);
     let received: Buffer = Buffer.alloc(0);
@@ -132,32 +114,44 @@ async function bulk({ target, size, connections }: LoadRequest): Promise<LoadRes
   return result;
 }
 
-/** One byte there and back, `size` times, in one open tunnel. */
-async function roundTrips({ target, size }: LoadRequest): Promise<LoadResult> {
-  const socket = await openTunnel(target);
-  const samples = new Float64Array(size);
-  const byte = Buffer.from('.');
-  const exchange = (i: number) =>
-    new Promise<void>(resolve => {
-      const started = process.hrtime.bigint();
-      socket.once('data', () => {
-        samples[i] = Number(process.hrtime.bigint() - started) / 1e3;
-        resolve();
+/** A message there and back, one at a time in each open tunnel, `size` times altogether. */
+async function roundTrips({ target, size, connections, bytes }: LoadRequest): Promise<LoadResult> {
+  const sockets = await Promise.all(Array.from({ length: connections }, () => openTunnel(target)));
+  const samples: number[] = [];
+  const message = Buffer.alloc(bytes || 1, '.');
+  let left = size;
+  const lane = (socket: net.Socket) =>
+    new Promise<void>((resolve, reject) => {
+      let started = 0n;
+      let received = 0;
+      const step = () => {
+        if (left-- <= 0) return resolve();
+        received = 0;
+        started = process.hrtime.bigint();
+        socket.write(message);
+      };
+      socket.on('close', () => reject(new Error('closed before the answer')));
+      socket.on('data', chunk => {
+        received += chunk.length;
+        if (received < message.length) return;
+        samples.push(Number(process.hrtime.bigint() - started) / 1e3);
+        step();
       });
-      socket.write(byte);
+      step();
     });
-  const result = await timed(async () => {
-    for (let i = 0; i < size; i++) await exchange(i);
-  });
-  socket.destroy();
-  return { ...result, p50Us: percentile(samples, 0.5), p99Us: percentile(samples, 0.99) };
+  const result = await timed(() => Promise.all(sockets.map(lane)));
+  for (const socket of sockets) socket.removeAllListeners('close').destroy();
+  const all = Float64Array.from(samples);
+  return { ...result, p50Us: percentile(all, 0.5), p99Us: percentile(all, 0.99) };
 }
 
 const idle = new Set<net.Socket>();
 
 /** Opens `size` tunnels and keeps them until `closeIdle`. */
 const openIdle = ({ target, size, connections }: LoadRequest) =>
-  timed(() => inLanes(size, connections, async () => void idle.add(await openTunnel(target))));
+  timed(() =>
+    inLanes(size, connections, async () => void idle.add((await openTunnel(target)).on('error', () => {}))),
+  );
 
 async function closeIdle(): Promise<LoadResult> {
   for (const socket of idle) socket.destroy();
@@ -165,4 +159,11 @@ async function closeIdle(): Promise<LoadResult> {
   return { seconds: 0 };
 }
 
-export const loads = { tunnels, requests, bulk, roundTrips, openIdle, closeIdle };
+export const loads: Record<LoadName, (request: LoadRequest) => Promise<LoadResult>> = {
+  tunnels,
+  requests,
+  bulk,
+  roundTrips,
+  openIdle,
+  closeIdle,
+};

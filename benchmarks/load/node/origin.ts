@@ -1,22 +1,11 @@
-// The origin of the benchmark, a process of its own: what tunnels and requests lead to, and the DNS that names it.
-// It does as little as it can, so that the machine's time goes to the proxies. Its ports go to the parent by IPC.
+// The origin of the benchmark in Node, a process of its own: what tunnels and requests lead to, and the DNS that names it.
+// It does as little as it can, so that the machine's time goes to the proxies. Its ports are its one line of output.
 
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import dnsPacket from 'dns-packet';
-
-export interface OriginPorts {
-  /** Answers every 1,024 bytes with 1,024 bytes. */
-  exchange: number;
-  /** Echoes what it gets as it comes. */
-  echo: number;
-  /** Takes a decimal number of bytes and a line feed, and sends that many. */
-  source: number;
-  /** HTTP/1.1, keep-alive, 1,024 bytes for every request without a body. */
-  http: number;
-  dns: number;
-}
+import type { OriginPorts } from '../protocol.ts';
 
 const kilobyte = Buffer.alloc(1024, 'k');
 const block = Buffer.alloc(512 * 1024, 'b');
@@ -95,5 +84,5 @@ const ports: OriginPorts = {
   http: await serve(http),
   dns: await dns(),
 };
-process.send!(ports);
-process.on('disconnect', () => process.exit());
+process.stdout.write(`${JSON.stringify(ports)}\n`);
+process.stdin.on('end', () => process.exit()).resume();

@@ -1,0 +1,30 @@
+// A proxy that is ready to be measured: started, and each way to the origin gone once, alone. Names are then looked up
+// and caches filled; a peer whose first requests for a name may not come at once (Traffic Server) is treated alike.
+
+import type { Peer, Threads } from '../peers/peer.ts';
+import { type RunningPeer, runPeer } from '../peers/run.ts';
+import { type Bench, httpTarget, tunnelTarget } from './cost.ts';
+
+async function goOnce(bench: Bench, running: RunningPeer): Promise<void> {
+  const { load, policy } = bench;
+  const { exchange, echo, source } = policy.origin;
+  const once = { size: 1, connections: 1, bytes: 0 };
+  for (const port of [exchange, echo, source]) {
+    const target = tunnelTarget(bench, running, port);
+    await load.run({ load: 'openIdle', target, ...once });
+    await load.run({ load: 'closeIdle', target, ...once });
+  }
+  const target = httpTarget(bench, running);
+  if (target !== null) await load.run({ load: 'requests', target, ...once });
+}
+
+export async function startProxy(bench: Bench, peer: Peer, threads: Threads): Promise<RunningPeer> {
+  const running = await runPeer(peer, bench.policy, threads);
+  try {
+    await goOnce(bench, running);
+    return running;
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
+}

@@ -1,0 +1,135 @@
+// Runs a peer as it describes itself: writes its files, starts it in the foreground as a child, waits until it serves,
+// and ends it by its pid. It changes nothing of what the peer said.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { processTree } from '../measure/processes.ts';
+import type { BenchPolicy, Peer, Setup, Threads } from './peer.ts';
+
+export interface RunningPeer {
+  /** Null for no proxy at all. */
+  setup: Setup | null;
+  /** Every process of the proxy now; empty for none. */
+  pids(): number[];
+  /** From the start of the process until it served. */
+  readyMs: number;
+  stop(): Promise<void>;
+}
+
+/** Ports that were free together a moment ago; for proxies that cannot be told to take any. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map(server => once(server, 'listening')));
+  const ports = servers.map(server => (server.address() as net.AddressInfo).port);
+  await Promise.all(servers.map(server => once(server.close(), 'close')));
+  return ports;
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = net.connect(port, '127.0.0.1');
+  const connected = await once(socket, 'connect').then(
+    () => true,
+    () => false,
+  );
+  socket.destroy();
+  return connected;
+}
+
+async function accepting(port: number): Promise<void> {
+  while (!(await accepts(port))) await sleep(3);
+}
+
+async function writeFiles(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
+    await writeFile(path.join(folder, name), text);
+  }
+  await chmod(folder, 0o777); // some peers started by root go on as another user and write here
+}
+
+/** The last lines of what the peer printed, for the sentence that says why it failed. */
+async function lastWords(folder: string): Promise<string> {
+  const text = await readFile(path.join(folder, 'output'), 'utf8').catch(() => '');
+  return text.trim().split('\n').slice(-3).join(' | ').slice(-400);
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
+  await exited;
+  clearTimeout(late);
+}
+
+/** Children that outlive their parent for a moment are waited for, and ended by pid where they stay. */
+async function endTree(child: ChildProcess): Promise<void> {
+  const pids = processTree(child.pid!);
+  await end(child);
+  const alive = (pid: number) => processTree(pid).length > 0;
+  for (let i = 0; i < 100 && pids.some(alive); i++) await sleep(30);
+  for (const pid of pids.filter(alive)) process.kill(pid, 'SIGKILL');
+}
+
+async function start(setup: Setup, folder: string): Promise<ChildProcess> {
+  await writeFiles(folder, setup.files);
+  const log = await open(path.join(folder, 'output'), 'a');
+  const [program, ...args] = setup.command;
+  const child = spawn(program!, args, {
+    cwd: folder,
+    env: { ...process.env, ...setup.environment },
+    stdio: ['ignore', log.fd, setup.ready ? 'pipe' : log.fd],
+  });
+  child.on('error', () => {});
+  await log.close();
+  return child;
+}
+
+async function ready(child: ChildProcess, setup: Setup, origin: number): Promise<void> {
+  const limit = new AbortController();
+  const failed = async () => {
+    const [code] = (await once(child, 'exit', limit)) as [number | null];
+    throw new Error(`it ended with ${code}`);
+  };
+  const late = async () => {
+    await sleep(30_000, undefined, limit);
+    throw new Error('it does not serve after 30 s');
+  };
+  try {
+    const serves = setup.ready?.(child) ?? accepting(setup.tunnel(origin).port);
+    await Promise.race([serves, failed(), late()]);
+  } finally {
+    limit.abort();
+  }
+}
+
+/** Starts one proxy of its own; every call another. */
+export async function runPeer(peer: Peer, policy: BenchPolicy, threads: Threads): Promise<RunningPeer> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'bench-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  const setup = peer.setup({ policy, threads, folder, ports: await freePorts(6) });
+  if (setup === null) {
+    await remove();
+    return { setup, pids: () => [], readyMs: 0, stop: async () => {} };
+  }
+  const started = performance.now();
+  const child = await start(setup, folder);
+  const stop = async () => {
+    if (child.pid !== undefined) await endTree(child);
+    await remove();
+  };
+  try {
+    if (child.pid === undefined) throw new Error(`${setup.command[0]} cannot be started`);
+    await ready(child, setup, policy.origin.exchange);
+  } catch (error) {
+    const words = await lastWords(folder);
+    await stop();
+    throw new Error(`${(error as Error).message}: ${words}`);
+  }
+  return { setup, pids: () => processTree(child.pid!), readyMs: performance.now() - started, stop };
+}

@@ -1,0 +1,35 @@
+// How each peer is started and configured, as text for who doubts that it is fair. It starts nothing.
+
+import type { Peer, Threads } from './peer.ts';
+
+/** Stand-ins for what a run chooses: the folder and the ports. */
+const folder = '/tmp/bench';
+const ports = [8001, 8002, 8003, 8004, 8005, 8006];
+const origin = { exchange: 9001, echo: 9002, source: 9003, http: 9004, dns: 9005 };
+
+const mostLines = 40;
+
+function shortened(text: string): string {
+  const lines = text.trim().slice(0, 20_000).split('\n');
+  const left = lines.length - mostLines;
+  const shown = lines.slice(0, mostLines).map(line => (line.length > 160 ? `${line.slice(0, 160)}…` : line));
+  return [...shown, ...(left > 0 ? [`… ${left} more lines`] : [])].map(line => `    ${line}`).join('\n');
+}
+
+function show(peer: Peer, threads: Threads, allowedNames: readonly string[]): string {
+  const policy = { allowedNames, address: '127.0.0.1', origin };
+  const setup = peer.setup({ policy, threads, folder, ports });
+  const title = `${peer.name}, ${threads === 1 && peer.oneThread ? 'one thread' : 'all cores'}`;
+  if (setup === null) return `== ${title}: nothing is started\n`;
+  const environment = Object.entries(setup.environment ?? {}).map(([name, value]) => `${name}=${value} `);
+  const files = Object.entries(setup.files).filter(([, text]) => text !== '');
+  return [
+    `== ${title}${peer.note === undefined ? '' : ` (${peer.note})`}`,
+    `$ ${environment.join('')}${setup.command.join(' ')}`,
+    ...files.map(([name, text]) => `  ${folder}/${name}\n${shortened(text)}`),
+    '',
+  ].join('\n');
+}
+
+export const showConfiguration = (peers: readonly Peer[], allowedNames: readonly string[]): string =>
+  peers.map(peer => show(peer, 1, allowedNames)).join('\n');

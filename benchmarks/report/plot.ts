@@ -1,0 +1,131 @@
+// The main figures as a picture: one panel a figure, one bar a peer, in plain SVG without any dependency.
+// It draws medians only, and a bar that is missing stands for a figure that means nothing for the peer.
+
+import { formatNumber, machineLine, type Result } from './result.ts';
+
+interface Panel {
+  key: string;
+  title: string;
+  unit: string;
+  better: 'more' | 'less';
+  digits: number;
+}
+
+const panels: readonly Panel[] = [
+  { key: 'tunnelsCpuUs', title: 'Proxy CPU per CONNECT tunnel', unit: 'µs', better: 'less', digits: 0 },
+  { key: 'tunnelsAllPerSecond', title: 'CONNECT tunnels, all cores', unit: '/s', better: 'more', digits: 0 },
+  { key: 'bulk4CpuMs', title: 'Proxy CPU per GB, 4 tunnels', unit: 'ms', better: 'less', digits: 0 },
+  { key: 'bulk4GbPerSecond', title: 'Bulk, 4 tunnels', unit: 'GB/s', better: 'more', digits: 2 },
+  { key: 'awakeP50Us', title: 'Round trip of 1 byte, median', unit: 'µs', better: 'less', digits: 1 },
+  {
+    key: 'idle1000Kb',
+    title: 'Private memory per idle tunnel',
+    unit: 'KB',
+    better: 'less',
+    digits: 1,
+  },
+];
+
+const width = 920;
+const margin = 24;
+const columns = 2;
+const columnWidth = (width - margin * (columns + 1)) / columns;
+const labelWidth = 112;
+const valueWidth = 78;
+const barHeight = 15;
+const barGap = 5;
+const titleHeight = 30;
+const headHeight = 62;
+
+const font = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"';
+const ours = '#0b6e4f';
+const theirs = '#9aa5b1';
+const none = '#d9dee3';
+
+const escaped = (text: string) =>
+  text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+
+interface TextStyle {
+  size: number;
+  weight?: number;
+  colour?: string;
+  anchor?: 'start' | 'end';
+}
+
+const text = (x: number, y: number, content: string, style: TextStyle) =>
+  `<text x="${x}" y="${y}" font-size="${style.size}" font-weight="${style.weight ?? 400}" fill="${style.colour ?? '#1f2933'}" text-anchor="${style.anchor ?? 'start'}">${escaped(content)}</text>`;
+
+interface Bar {
+  name: string;
+  value: number | null;
+}
+
+const colourOf = (name: string) =>
+  name.startsWith('Sallyport') ? ours : name === 'no proxy' ? none : theirs;
+
+function bar({ name, value }: Bar, panel: Panel, largest: number, x: number, y: number): string {
+  const strong = name.startsWith('Sallyport') ? 600 : 400;
+  const label = text(x + labelWidth - 8, y + 12, name, { size: 12, weight: strong, anchor: 'end' });
+  if (value === null) {
+    return label + text(x + labelWidth + 4, y + 12, '–', { size: 12, colour: '#7b8794' });
+  }
+  const length = Math.max(1, (value / largest) * (columnWidth - labelWidth - valueWidth));
+  const rectangle = `<rect x="${x + labelWidth}" y="${y}" width="${length.toFixed(1)}" height="${barHeight}" rx="2" fill="${colourOf(name)}"/>`;
+  const figure = `${formatNumber(value, panel.digits)} ${panel.unit}`;
+  return (
+    label +
+    rectangle +
+    text(x + labelWidth + length + 6, y + 12, figure, { size: 12, weight: strong, colour: '#3e4c59' })
+  );
+}
+
+function drawPanel(panel: Panel, bars: Bar[], x: number, y: number): string {
+  const largest = Math.max(...bars.map(({ value }) => value ?? 0));
+  const hint = panel.better === 'more' ? 'more is better' : 'less is better';
+  return [
+    text(x, y + 14, panel.title, { size: 14, weight: 600 }),
+    text(x + columnWidth, y + 14, hint, { size: 11, colour: '#7b8794', anchor: 'end' }),
+    ...bars.map((each, i) => bar(each, panel, largest, x, y + titleHeight + i * (barHeight + barGap))),
+  ].join('\n');
+}
+
+/** The peers of a panel: those that have the figure; without a proxy there is no CPU of one to draw. */
+const barsOf = ({ peers }: Result, { key }: Panel): Bar[] =>
+  peers
+    .map(({ name, samples }) => ({ name, value: samples.median(key) }))
+    .filter(({ name, value }) => value !== null || name !== 'no proxy');
+
+export function asPlot(result: Result): string {
+  const drawn = panels.filter(({ key }) => result.peers.some(({ samples }) => samples.median(key) !== null));
+  const panelHeight = titleHeight + result.peers.length * (barHeight + barGap) + 26;
+  const rows = Math.ceil(drawn.length / columns);
+  const height = headHeight + rows * panelHeight + 44;
+  const versions = result.peers
+    .filter(({ version }) => version !== '-')
+    .map(({ name, version }) => `${name} ${version}`);
+  const foot = height - 26;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ${font}>`,
+    `<rect width="${width}" height="${height}" rx="8" fill="#ffffff"/>`,
+    text(margin, 30, 'Sallyport beside its peers, one run on one machine', { size: 18, weight: 700 }),
+    text(margin, 50, `${result.date}, ${machineLine()}; medians of ${result.rounds} interleaved rounds`, {
+      size: 11,
+      colour: '#52606d',
+    }),
+    ...drawn.map((panel, i) =>
+      drawPanel(
+        panel,
+        barsOf(result, panel),
+        margin + (i % columns) * (columnWidth + margin),
+        headHeight + 14 + Math.floor(i / columns) * panelHeight,
+      ),
+    ),
+    text(margin, foot, versions.join(' · '), { size: 10, colour: '#7b8794' }),
+    text(margin, foot + 14, `${result.command}; what each peer does and does not do is in its text output`, {
+      size: 10,
+      colour: '#7b8794',
+    }),
+    '</svg>',
+    '',
+  ].join('\n');
+}
