@@ -12,7 +12,7 @@ import {
   type Problem,
   type SourcedDocument,
 } from './policy/compile.ts';
-import { sallyportVersion } from './policy/schema-egress.ts';
+import { sallyportVersion } from './policy/version.ts';
 import type { UserTable } from './users-file.ts';
 
 export interface Snapshot {

@@ -127,6 +127,24 @@ test('values of node:http come by node-http.ts: an import of it loads the WebSoc
   );
 });
 
+/** The path by which `from` imports `to`, or null. */
+function wayTo(to: string, from: string, seen = new Set<string>()): string[] | null {
+  if (from === to) return [to];
+  if (seen.has(from)) return null;
+  seen.add(from);
+  for (const next of valueEdges.get(from) ?? []) {
+    const way = wayTo(to, next, seen);
+    if (way) return [from, ...way];
+  }
+  return null;
+}
+
+for (const start of ['config/snapshot.ts', 'gateway/open-tunnel.ts', 'gateway/entry/serve-connection.ts'])
+  test(`${start} needs no schemas: each thread of the data path would pay 10 MB for them`, t => {
+    t.is(wayTo('zod', start), null);
+    t.is(wayTo('yaml', start), null);
+  });
+
 function circleFrom(file: string, path: readonly string[], done: Set<string>): string[] | null {
   if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
   if (done.has(file)) return null;

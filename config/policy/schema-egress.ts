@@ -16,10 +16,9 @@ import {
   timeSchema,
 } from './schema-parts.ts';
 import { clusterRuleSchema, namespacedRuleSchema } from './schema-rule.ts';
+import { sallyportVersion } from './version.ts';
 
 export type { Rule, SetReference } from './schema-rule.ts';
-
-export const sallyportVersion = 'sallyport.dev/v1alpha1';
 
 function refuseSameNames(rules: readonly { name: string }[], context: z.RefinementCtx): void {
   const seen = new Set<string>();

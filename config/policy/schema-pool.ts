@@ -13,8 +13,8 @@ import {
   parseAddress,
   parseCidr,
 } from './address.ts';
-import { sallyportVersion } from './schema-egress.ts';
 import { clusterMetadataSchema, labelSelectorSchema, nameSchema, refuse } from './schema-parts.ts';
+import { sallyportVersion } from './version.ts';
 
 /** Both ends belong to it, and are of one family. */
 export interface AddressRange {

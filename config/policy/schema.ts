@@ -7,7 +7,6 @@ import {
   clusterEgressPolicySchema,
   destinationSetSchema,
   egressPolicySchema,
-  sallyportVersion,
   workloadSchema,
 } from './schema-egress.ts';
 import {
@@ -20,6 +19,7 @@ import {
   networkPolicyVersion,
 } from './schema-kubernetes.ts';
 import { poolSchema } from './schema-pool.ts';
+import { sallyportVersion } from './version.ts';
 
 export interface PolicyKind {
   readonly apiVersion: string;

@@ -1,7 +1,7 @@
 // A kind as its CustomResourceDefinition (`apiextensions.k8s.io/v1`), and that as YAML. Pure; write.ts writes files.
 
 import { stringify } from 'yaml';
-import { sallyportVersion } from '../../config/policy/schema-egress.ts';
+import { sallyportVersion } from '../../config/policy/version.ts';
 import type { CustomKind } from './kinds.ts';
 import type { Schema } from './openapi.ts';
 import { structuralSchema } from './structural.ts';
