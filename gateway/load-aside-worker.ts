@@ -1,5 +1,6 @@
 // The thread behind load-aside.ts: loads once, then gives what it loaded in pieces, each time it is asked.
 
+import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadGatewayConfig } from '../config/load.ts';
 import type { SourcedDocument } from '../config/policy/compile.ts';
@@ -56,6 +57,8 @@ function* piecesOf(documents: readonly SourcedDocument[]): Generator<Piece> {
 
 const loaded = await loadGatewayConfig(workerData as string);
 const pieces = piecesOf(loaded.ok ? loaded.documents : []);
+// The thread is ended from outside, before Node would write what it compiled.
+flushCompileCache();
 parentPort!.on('message', () => parentPort!.postMessage(pieces.next().value ?? null));
 const first: LoadedFirst = { ...loaded };
 // Functions do not cross; the documents follow.

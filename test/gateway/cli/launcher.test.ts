@@ -1,7 +1,7 @@
 // The launcher as a program: through links, from any folder, under whatever Node the machine has.
 
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -91,4 +91,40 @@ test('an older one is refused with the remedy', async t => {
   });
   t.deepEqual([code, stdout], [2, '']);
   t.regex(stderr, /^sallyport: Node 26 or later is needed, found version 25; npm ci in .* brings its own\n$/);
+});
+
+const program = "const words: string = 'it runs';\nconsole.log(words);\n";
+
+/** As `projectWith`, with a real Node and a program in TypeScript. */
+async function realProjectWith(t: ExecutionContext, files: Record<string, string>): Promise<string> {
+  const manifest = '{"type": "module"}';
+  const root = await projectWith(t, { 'gateway/main.ts': program, 'package.json': manifest, ...files });
+  await mkdir(join(root, 'node_modules/.bin'), { recursive: true });
+  await symlink(process.execPath, join(root, 'node_modules/.bin/node'));
+  return root;
+}
+
+/** Without what the test's own Node was told. */
+const { NODE_COMPILE_CACHE: _, NODE_V8_COVERAGE: __, ...environment } = process.env;
+
+test('what Node compiled is kept beside the code', async t => {
+  const root = await realProjectWith(t, {});
+  const outcome = await start(join(root, 'gateway/cli/sallyport'), [], { env: environment });
+  t.deepEqual(outcome, { code: 0, stdout: 'it runs\n', stderr: '' });
+  t.is((await readdir(join(root, 'node_modules/.cache/compile'))).length, 1);
+});
+
+test('it starts without a word where nothing can be kept, and where what was kept is broken', async t => {
+  const root = await realProjectWith(t, { 'node_modules/.cache': 'a file where the folder would be' });
+  const command = join(root, 'gateway/cli/sallyport');
+  t.deepEqual(await start(command, [], { env: environment }), { code: 0, stdout: 'it runs\n', stderr: '' });
+
+  const cache = join(root, 'elsewhere');
+  const env = { ...environment, NODE_COMPILE_CACHE: cache };
+  await start(command, [], { env });
+  const kept = await readdir(cache, { recursive: true, withFileTypes: true });
+  const files = kept.filter(entry => entry.isFile());
+  t.true(files.length > 0);
+  for (const { parentPath, name } of files) await writeFile(join(parentPath, name), 'nonsense');
+  t.deepEqual(await start(command, [], { env }), { code: 0, stdout: 'it runs\n', stderr: '' });
 });
