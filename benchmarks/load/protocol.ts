@@ -2,7 +2,7 @@
 // The Node programs here and the Go program beside them speak it alike. Types only.
 
 /** How a connection asks for its tunnel; `none` has nobody to ask: the port leads straight to the origin's. */
-type Protocol = 'none' | 'connect' | 'socks5';
+export type Protocol = 'none' | 'connect' | 'socks5';
 
 export interface Target {
   protocol: Protocol;

@@ -3,6 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,6 +12,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { processTree } from '../measure/processes.ts';
 import type { BenchPolicy, Peer, Setup, Threads } from './peer.ts';
 
+/** What runs and where it writes: ended and removed when the benchmark itself is interrupted. */
+const running = new Map<ChildProcess, string>();
+
+process.once('exit', () => {
+  for (const [child, folder] of running) {
+    for (const pid of processTree(child.pid!)) process.kill(pid, 'SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 export interface RunningPeer {
   /** Null for no proxy at all. */
   setup: Setup | null;
@@ -18,6 +30,11 @@ export interface RunningPeer {
   pids(): number[];
   /** From the start of the process until it served. */
   readyMs: number;
+  /** Its folder, with whatever it has written; empty for none. */
+  folder: string;
+  /** Ends the processes and keeps the folder. */
+  end(): Promise<void>;
+  /** Ends the processes and removes the folder. */
   stop(): Promise<void>;
 }
 
@@ -58,7 +75,7 @@ async function lastWords(folder: string): Promise<string> {
   return text.trim().split('\n').slice(-3).join(' | ').slice(-400);
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function endProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
@@ -70,7 +87,7 @@ async function end(child: ChildProcess): Promise<void> {
 /** Children that outlive their parent for a moment are waited for, and ended by pid where they stay. */
 async function endTree(child: ChildProcess): Promise<void> {
   const pids = processTree(child.pid!);
-  await end(child);
+  await endProcess(child);
   const alive = (pid: number) => processTree(pid).length > 0;
   for (let i = 0; i < 100 && pids.some(alive); i++) await sleep(30);
   for (const pid of pids.filter(alive)) process.kill(pid, 'SIGKILL');
@@ -115,12 +132,18 @@ export async function runPeer(peer: Peer, policy: BenchPolicy, threads: Threads)
   const setup = peer.setup({ policy, threads, folder, ports: await freePorts(6) });
   if (setup === null) {
     await remove();
-    return { setup, pids: () => [], readyMs: 0, stop: async () => {} };
+    const nothing = async () => {};
+    return { setup, pids: () => [], readyMs: 0, folder: '', end: nothing, stop: nothing };
   }
   const started = performance.now();
   const child = await start(setup, folder);
-  const stop = async () => {
+  if (child.pid !== undefined) running.set(child, folder);
+  const end = async () => {
     if (child.pid !== undefined) await endTree(child);
+  };
+  const stop = async () => {
+    await end();
+    running.delete(child);
     await remove();
   };
   try {
@@ -131,5 +154,6 @@ export async function runPeer(peer: Peer, policy: BenchPolicy, threads: Threads)
     await stop();
     throw new Error(`${(error as Error).message}: ${words}`);
   }
-  return { setup, pids: () => processTree(child.pid!), readyMs: performance.now() - started, stop };
+  const readyMs = performance.now() - started;
+  return { setup, pids: () => processTree(child.pid!), readyMs, folder, end, stop };
 }
