@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { startLoad } from './load/children.ts';
 import type { Bench } from './measure/cost.ts';
 import { measureGrowth, measureRounds, progress, type Started, startPeer } from './measure/rounds.ts';
+import { summarize } from './measure/summary.ts';
 import { type Options, readOptions } from './options.ts';
 import type { BenchPolicy, Peer } from './peers/peer.ts';
 import { showConfiguration } from './peers/show.ts';
@@ -15,7 +16,7 @@ import { asText } from './report/text.ts';
 
 const allowedNames = Array.from({ length: 1000 }, (_, i) => `service-${i}.bench.test`);
 
-/** Rounds of growth: each takes minutes. */
+/** Most rounds of growth: each takes minutes. */
 const growthRounds = 3;
 
 class Run {
@@ -60,7 +61,8 @@ class Run {
     if (this.#options.growths.length === 0) return results;
     await this.#withPeers(this.#options.growthPeers, async started => {
       for (const growth of this.#options.growths) {
-        results.push(await measureGrowth(this.#bench, started, growth, growthRounds, this.#miss));
+        const rounds = Math.min(this.#options.rounds, growthRounds);
+        results.push(await measureGrowth(this.#bench, started, growth, rounds, this.#miss));
       }
     });
     return results;
@@ -70,7 +72,8 @@ class Run {
 async function measure(options: Options): Promise<Result> {
   const load = await startLoad(options.client);
   const policy: BenchPolicy = { allowedNames, address: '127.0.0.1', origin: load.origin };
-  const run = new Run(options, { load, policy, seconds: options.seconds });
+  const bench: Bench = { load, policy, seconds: options.seconds, othersBusy: [] };
+  const run = new Run(options, bench);
   try {
     const peers = await run.rounds();
     const growths = await run.growths();
@@ -85,6 +88,7 @@ async function measure(options: Options): Promise<Result> {
       peers,
       growths,
       missing: run.missing,
+      othersBusy: bench.othersBusy.length === 0 ? 0 : summarize(bench.othersBusy).median,
     };
   } finally {
     await load.stop();

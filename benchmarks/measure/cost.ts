@@ -1,6 +1,7 @@
 // One load through one peer and what it cost: time, and the processor time of the proxy, the client, the origin and the
 // whole machine. It decides how much work fills the time that is wanted; it knows no peer by name.
 
+import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Load } from '../load/children.ts';
 import type { LoadName, LoadResult, Target } from '../load/protocol.ts';
@@ -13,6 +14,8 @@ export interface Bench {
   policy: BenchPolicy;
   /** How long one measurement should take, seconds. */
   seconds: number;
+  /** Of each load, the share of the machine that went to programs that have no part in it. */
+  othersBusy: number[];
 }
 
 export interface Subject {
@@ -87,6 +90,9 @@ export async function costOf(bench: Bench, subject: Subject, work: Work): Promis
     number,
     number,
   ];
+  const others = (machine - proxy - client - origin) / (wallMs * availableParallelism());
+  // Loops that keep processors awake are not others.
+  if (work.load !== 'roundTrips') bench.othersBusy.push(Math.max(0, others));
   const perSecond = units / result.seconds;
   subject.rates.set(keyOf(work), perSecond);
   return {

@@ -107,6 +107,9 @@ async function start(setup: Setup, folder: string): Promise<ChildProcess> {
   return child;
 }
 
+/** Enough for the slowest with 100,000 names. */
+const mostStartMs = 120_000;
+
 async function ready(child: ChildProcess, setup: Setup, origin: number): Promise<void> {
   const limit = new AbortController();
   const failed = async () => {
@@ -114,8 +117,8 @@ async function ready(child: ChildProcess, setup: Setup, origin: number): Promise
     throw new Error(`it ended with ${code}`);
   };
   const late = async () => {
-    await sleep(30_000, undefined, limit);
-    throw new Error('it does not serve after 30 s');
+    await sleep(mostStartMs, undefined, limit);
+    throw new Error(`it does not serve after ${mostStartMs / 1000} s`);
   };
   try {
     const serves = setup.ready?.(child) ?? accepting(setup.tunnel(origin).port);

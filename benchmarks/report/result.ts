@@ -53,6 +53,8 @@ export interface Result {
   metrics: Metric[];
   peers: PeerResult[];
   growths: GrowthResult[];
+  /** Share of the machine that went to programs without a part in it, during the middle load. */
+  othersBusy: number;
   /** Peers, loads and steps that were asked for and are missing, each with the reason. */
   missing: string[];
 }

@@ -84,16 +84,22 @@ function figures({ metrics, peers }: Result): string[] {
   ];
 }
 
+/** Share of the machine above which a reader must know of it. */
+const disturbing = 0.05;
+
 const peerLine = ({ name, version, note }: PeerResult) =>
   `${name}: ${version}${note === null ? '' : ` (* ${note})`}`;
 
 export function asText(result: Result): string {
-  const { command, date, rounds, seconds, allowedNames, load } = result;
+  const { command, date, rounds, seconds, allowedNames, load, othersBusy } = result;
   return [
     `$ ${command}`,
     `${date}, ${machineLine()}`,
     ...result.peers.filter(peer => peer.version !== '-').map(peerLine),
     ...result.missing.map(reason => `NOT MEASURED: ${reason}`),
+    ...(othersBusy > disturbing
+      ? [`DISTURBED: other programs took ${formatNumber(100 * othersBusy, 0)} % of the machine meanwhile`]
+      : []),
     `${rounds} rounds of ${seconds} s a load, ${allowedNames} allowed names, logs on, client and origin: ${load}`,
     '',
     ...figures(result),
