@@ -38,13 +38,28 @@ export interface RunningPeer {
   stop(): Promise<void>;
 }
 
-/** Ports that were free together a moment ago; for proxies that cannot be told to take any. */
+/**
+ * A port that nobody listens on. Not one that the system gives to connections: whoever asks there whether somebody
+ * accepts may, by chance, be connected to himself.
+ */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const listening = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!listening) continue;
+    await once(server.close(), 'close');
+    return port;
+  }
+}
+
 async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map(server => once(server, 'listening')));
-  const ports = servers.map(server => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map(server => once(server.close(), 'close')));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
 }
 
 async function accepts(port: number): Promise<boolean> {

@@ -7,14 +7,15 @@ const folder = '/tmp/bench';
 const ports = [8001, 8002, 8003, 8004, 8005, 8006];
 const origin = { exchange: 9001, echo: 9002, source: 9003, http: 9004, dns: 9005 };
 
-const mostLines = 40;
+/** Enough names to see how they are written. */
+const shownNames = 2;
 
-function shortened(text: string): string {
-  const lines = text.trim().slice(0, 20_000).split('\n');
-  const left = lines.length - mostLines;
-  const shown = lines.slice(0, mostLines).map(line => (line.length > 160 ? `${line.slice(0, 160)}…` : line));
-  return [...shown, ...(left > 0 ? [`… ${left} more lines`] : [])].map(line => `    ${line}`).join('\n');
-}
+const indented = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .map(line => `    ${line}`)
+    .join('\n');
 
 function show(peer: Peer, threads: Threads, allowedNames: readonly string[]): string {
   const policy = { allowedNames, address: '127.0.0.1', origin };
@@ -26,10 +27,13 @@ function show(peer: Peer, threads: Threads, allowedNames: readonly string[]): st
   return [
     `== ${title}${peer.note === undefined ? '' : ` (${peer.note})`}`,
     `$ ${environment.join('')}${setup.command.join(' ')}`,
-    ...files.map(([name, text]) => `  ${folder}/${name}\n${shortened(text)}`),
+    ...files.map(([name, text]) => `  ${folder}/${name}\n${indented(text)}`),
     '',
   ].join('\n');
 }
 
 export const showConfiguration = (peers: readonly Peer[], allowedNames: readonly string[]): string =>
-  peers.map(peer => show(peer, 1, allowedNames)).join('\n');
+  [
+    `The first ${shownNames} of ${allowedNames.length} allowed names are shown; a run has them all.\n`,
+    ...peers.map(peer => show(peer, 1, allowedNames.slice(0, shownNames))),
+  ].join('\n');
