@@ -15,8 +15,9 @@ interface Evidence {
   records: SessionRecord[];
 }
 
-function inShort({ bytes, start, chunkBytes, stop, reset }: EndPlan): string {
-  const parts = [`${bytes} bytes`, `start ${JSON.stringify(start)}`, `chunks ${chunkBytes}`];
+function inShort({ bytes, start, chunkBytes, isPaced, stop, reset }: EndPlan): string {
+  const chunks = `${isPaced ? 'paced ' : ''}chunks ${chunkBytes}`;
+  const parts = [`${bytes} bytes`, `start ${JSON.stringify(start)}`, chunks];
   if (stop) parts.push(`stop ${JSON.stringify(stop)}`);
   if (reset) parts.push(`reset ${JSON.stringify(reset)}`);
   return parts.join(', ');
@@ -98,11 +99,10 @@ function recordOf(evidence: Evidence, client: EndReport, origin: EndReport): str
   return complaints;
 }
 
-/** A refusal is right only where the origin may have reset before the tunnel was open. */
+/** No tunnel is right only where the origin resets: before it was open, or before the client had read the answer. */
 function refusalOf({ plan, client, records }: Evidence): string[] {
   const reason = records[0]?.close.reason;
-  const right =
-    reasonsOf(plan).includes('connect-reset') && reason === 'connect-reset' && records.length === 1;
+  const right = plan.kind === 'origin-resets' && records.length === 1 && reasonsOf(plan).includes(reason!);
   return right ? [] : [`refused: ${client?.refusal}; ${records.length} records, closed as ${reason}`];
 }
 

@@ -100,9 +100,10 @@ const tunnelsAtOnce = 100;
 export async function runManyTunnels(scope: Lifetime, options: ManyTunnels): Promise<ManyTunnelsOutcome> {
   const way = await startWay(scope, options.mode, options.seed, options.flawedTunnel);
   const { gateway } = way;
+  const { pipes } = descriptorsOf(gateway.pid);
   const first = await playTunnels(way, { from: 0, to: warmUp, atOnce: tunnelsAtOnce });
   const complaints = await quiet(gateway, warmUp);
-  const before = descriptorsOf(gateway.pid);
+  const before = { ...descriptorsOf(gateway.pid), pipes };
   const [memory, processor, started] = [userMemory(gateway.pid), processorSeconds(gateway.pid), Date.now()];
 
   const range = { from: warmUp, to: warmUp + options.tunnels, atOnce: tunnelsAtOnce };

@@ -31,6 +31,8 @@ export interface EndPlan {
   start: Start;
   /** Of one write at most. */
   chunkBytes: number;
+  /** One write a turn, so that a relay keeps up and never sees much at once. */
+  isPaced: boolean;
   /** Stops reading once so many bytes have come; for good where `forMs` is Infinity. */
   stop: { atByte: number; forMs: number } | null;
   reset: ResetPoint | null;
@@ -109,6 +111,7 @@ const end = (random: Random, bytes: number, start: Start = 'at-once'): EndPlan =
   bytes,
   start,
   chunkBytes: Number(pick(random, chunkSizes)),
+  isPaced: random(8) === 0,
   stop: null,
   reset: null,
 });
@@ -123,6 +126,10 @@ function resetPoint(random: Random, own: number, peer: number): ResetPoint {
 
 /** More than the buffers of the kernel take in, so that the relay itself is held up. */
 const stallBytes = 14 * mebibyte;
+
+/** As fast as it can, or so that little is on its way at any time. */
+const writing = (random: Random) =>
+  random(2) === 0 ? { chunkBytes: 65_536, isPaced: false } : { chunkBytes: 12_000, isPaced: true };
 
 const pauseMs = (random: Random) => 1_000 + random(2_000);
 const hesitateMs = (random: Random) => 30 + random(200);
@@ -145,7 +152,8 @@ function ends(random: Random, kind: Kind): { client: EndPlan; origin: EndPlan } 
       client.start = 'after-first-byte';
       break;
     case 'trickle':
-      for (const side of [client, origin]) Object.assign(side, { bytes: random(120), chunkBytes: 1 });
+      for (const side of [client, origin])
+        Object.assign(side, { bytes: random(120), chunkBytes: 1, isPaced: true });
       break;
     case 'client-resets':
       client.reset = resetPoint(random, client.bytes, origin.bytes);
@@ -166,16 +174,20 @@ function ends(random: Random, kind: Kind): { client: EndPlan; origin: EndPlan } 
       origin.stop = { atByte: random(client.bytes), forMs: hesitateMs(random) };
       break;
     case 'client-stops':
-      Object.assign(origin, { bytes: stallBytes, chunkBytes: 65_536 });
+      Object.assign(origin, { bytes: stallBytes, ...writing(random) });
       client.stop = { atByte: random(mebibyte), forMs: pauseMs(random) };
       break;
     case 'origin-stops':
-      Object.assign(client, { bytes: stallBytes, chunkBytes: 65_536 });
+      Object.assign(client, { bytes: stallBytes, ...writing(random) });
       origin.stop = { atByte: random(mebibyte), forMs: pauseMs(random) };
       break;
     case 'both-saturated':
       for (const side of [client, origin])
-        Object.assign(side, { bytes: 4 * mebibyte + random(4 * mebibyte), chunkBytes: 65_536 });
+        Object.assign(side, {
+          bytes: 4 * mebibyte + random(4 * mebibyte),
+          chunkBytes: 65_536,
+          isPaced: false,
+        });
       break;
     case 'client-never-reads':
       neverReads(client, origin);
@@ -196,7 +208,7 @@ export const againstStallBytes = 3 * mebibyte;
 function neverReads(reader: EndPlan, writer: EndPlan): void {
   reader.stop = { atByte: 0, forMs: Number.POSITIVE_INFINITY };
   Object.assign(reader, { bytes: againstStallBytes, start: { afterMs: filledMs } });
-  Object.assign(writer, { bytes: Number.MAX_SAFE_INTEGER, chunkBytes: 65_536 });
+  Object.assign(writer, { bytes: Number.MAX_SAFE_INTEGER, chunkBytes: 65_536, isPaced: false });
 }
 
 function kindOf(random: Random, tunnel: number): Kind {

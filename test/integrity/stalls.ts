@@ -31,8 +31,8 @@ const userBytesBeside = 96 * 1024 ** 2;
 const bounds = {
   kernelBytes: 2 * stalledOfEachSide * kernelBytesPerTunnel,
   userBytes: 2 * stalledOfEachSide * userBytesPerTunnel + userBytesBeside,
-  /** Share of a core that a gateway may take while nothing can move: one that turns in circles takes all of it. */
-  idleShare: 0.5,
+  /** Share of a core that a gateway may take while nothing can move: one that turns in circles takes all it gets. */
+  idleShare: 0.15,
 };
 
 export interface Stalls {

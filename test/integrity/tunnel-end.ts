@@ -95,7 +95,7 @@ export class TunnelEnd {
       this.#report.sent += chunk.length;
       if (this.#considerReset('sent')) return;
       if (!room) return;
-      if (chunkBytes === 1) {
+      if (this.#plan.isPaced) {
         setImmediate(() => this.#send());
         return;
       }
