@@ -85,11 +85,9 @@ export async function costOf(bench: Bench, subject: Subject, work: Work): Promis
   const machine = machineCpuMs() - machineBefore;
   const wallMs = performance.now() - began;
   const after = readings();
-  const [proxy, client, origin] = before.map((reading, i) => cpuMsBetween(reading, after[i]!)) as [
-    number,
-    number,
-    number,
-  ];
+  const proxy = cpuMsBetween(before[0]!, after[0]!, subject.peer.threadsEnd === true);
+  const client = cpuMsBetween(before[1]!, after[1]!);
+  const origin = cpuMsBetween(before[2]!, after[2]!);
   const others = (machine - proxy - client - origin) / (wallMs * availableParallelism());
   // Loops that keep processors awake are not others.
   if (work.load !== 'roundTrips') bench.othersBusy.push(Math.max(0, others));

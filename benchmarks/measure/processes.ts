@@ -76,19 +76,17 @@ export const readCpu = (pids: readonly number[]): CpuReading => ({
 /**
  * Milliseconds between two readings: exact, by the scheduler's own count, unless threads have ended in between: theirs
  * is only in the coarse one.
+ * @param threadsEnd threads begin and end all the time, so that some are in neither reading
  */
-export function cpuMsBetween(before: CpuReading, after: CpuReading): number {
-  if (before.threads.keys().some(thread => !after.threads.has(thread)))
+export function cpuMsBetween(before: CpuReading, after: CpuReading, threadsEnd = false): number {
+  if (threadsEnd || before.threads.keys().some(thread => !after.threads.has(thread))) {
     return after.coarseMs - before.coarseMs;
-  const exact = after.threads
+  }
+  const nanoseconds = after.threads
     .entries()
-    .reduce((sum, [thread, nanoseconds]) => sum + nanoseconds - (before.threads.get(thread) ?? 0), 0);
-  // Threads that began and ended in between are seen in neither reading.
-  return Math.max(exact / 1e6, after.coarseMs - before.coarseMs - coarseErrorMs);
+    .reduce((sum, [thread, now]) => sum + now - (before.threads.get(thread) ?? 0), 0);
+  return nanoseconds / 1e6;
 }
-
-/** Each of the two coarse readings is cut to ten milliseconds, user and system apart. */
-const coarseErrorMs = 40;
 
 function statusBytes(pid: number, field: string): number {
   const [, kilobytes] =

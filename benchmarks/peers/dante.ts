@@ -30,7 +30,7 @@ ${policy.allowedNames.map(rule).join('')}
 
 export const dante: Peer = {
   name: 'Dante',
-  note: 'SOCKS5; its processes use every core',
+  note: 'SOCKS5; many processes on every core, each with a copy of the rules and few clients',
   oneThread: false,
   names: true,
   install: () => installDebian('dante-server', ['danted', '-v']),

@@ -46,6 +46,8 @@ export interface Peer {
   note?: string;
   /** Whether it can be held to one thread; false where its threads or processes come with its design. */
   oneThread: boolean;
+  /** Its threads or processes end with their connections, which decides how their processor time can be counted. */
+  threadsEnd?: true;
   /** Whether it can be told which names are allowed. */
   names: boolean;
   /** Makes sure the peer is on this machine; throws with a sentence that says why it is not. */

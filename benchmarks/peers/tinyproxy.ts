@@ -23,6 +23,7 @@ export const tinyproxy: Peer = {
   name: 'tinyproxy',
   note: 'a thread for each connection, on every core; its names are patterns tried one after the other',
   oneThread: false,
+  threadsEnd: true,
   names: true,
   install: () => installDebian('tinyproxy-bin', ['tinyproxy', '-v']),
   version: () => versionIn(['tinyproxy', '-v']),

@@ -16,7 +16,13 @@ const panels: readonly Panel[] = [
   { key: 'tunnelsAllPerSecond', title: 'CONNECT tunnels, all cores', unit: '/s', better: 'more', digits: 0 },
   { key: 'bulk4CpuMs', title: 'Proxy CPU per GB, 4 tunnels', unit: 'ms', better: 'less', digits: 0 },
   { key: 'bulk4GbPerSecond', title: 'Bulk, 4 tunnels', unit: 'GB/s', better: 'more', digits: 2 },
-  { key: 'awakeP50Us', title: 'Round trip of 1 byte, median', unit: 'µs', better: 'less', digits: 1 },
+  {
+    key: 'awakeP50Us',
+    title: 'Round trip of 1 byte, median, cores awake',
+    unit: 'µs',
+    better: 'less',
+    digits: 1,
+  },
   {
     key: 'idle1000Kb',
     title: 'Private memory per idle tunnel',
@@ -36,6 +42,13 @@ const barHeight = 15;
 const barGap = 5;
 const titleHeight = 30;
 const headHeight = 62;
+const footHeight = 14;
+
+/** Characters that fit the space for a peer's name, and the picture's width. */
+const mostLabel = 17;
+const mostFoot = 165;
+
+const cut = (words: string, most: number) => (words.length > most ? `${words.slice(0, most - 1)}…` : words);
 
 const font = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"';
 const ours = '#0b6e4f';
@@ -65,7 +78,11 @@ const colourOf = (name: string) =>
 
 function bar({ name, value }: Bar, panel: Panel, largest: number, x: number, y: number): string {
   const strong = name.startsWith('Sallyport') ? 600 : 400;
-  const label = text(x + labelWidth - 8, y + 12, name, { size: 12, weight: strong, anchor: 'end' });
+  const label = text(x + labelWidth - 8, y + 12, cut(name, mostLabel), {
+    size: 12,
+    weight: strong,
+    anchor: 'end',
+  });
   if (value === null) {
     return label + text(x + labelWidth + 4, y + 12, '–', { size: 12, colour: '#7b8794' });
   }
@@ -92,39 +109,41 @@ function drawPanel(panel: Panel, bars: Bar[], x: number, y: number): string {
 /** The peers of a panel: those that have the figure; without a proxy there is no CPU of one to draw. */
 const barsOf = ({ peers }: Result, { key }: Panel): Bar[] =>
   peers
-    .map(({ name, samples }) => ({ name, value: samples.median(key) }))
+    .map(({ name, note, samples }) => ({
+      name: note === null ? name : `${name}*`,
+      value: samples.median(key),
+    }))
     .filter(({ name, value }) => value !== null || name !== 'no proxy');
+
+/** Small print: versions, what a reader must know of each peer, and the command. */
+function footLines({ peers, command }: Result): string[] {
+  const versions = peers
+    .filter(({ version }) => version !== '-')
+    .map(({ name, version }) => `${name} ${version}`);
+  const notes = peers.filter(({ note }) => note !== null).map(({ name, note }) => `* ${name}: ${note}`);
+  return [versions.join(' · '), ...notes, command].map(line => cut(line, mostFoot));
+}
+
+const grey = (x: number, y: number, content: string) => text(x, y, content, { size: 10, colour: '#7b8794' });
 
 export function asPlot(result: Result): string {
   const drawn = panels.filter(({ key }) => result.peers.some(({ samples }) => samples.median(key) !== null));
   const panelHeight = titleHeight + result.peers.length * (barHeight + barGap) + 26;
-  const rows = Math.ceil(drawn.length / columns);
-  const height = headHeight + rows * panelHeight + 44;
-  const versions = result.peers
-    .filter(({ version }) => version !== '-')
-    .map(({ name, version }) => `${name} ${version}`);
-  const foot = height - 26;
+  const panelsEnd = headHeight + 14 + Math.ceil(drawn.length / columns) * panelHeight;
+  const foot = footLines(result);
+  const height = panelsEnd + foot.length * footHeight + 12;
+  const about = `${result.date}, ${machineLine()}; medians of ${result.rounds} interleaved rounds`;
+  const place = (i: number) => ({
+    x: margin + (i % columns) * (columnWidth + margin),
+    y: headHeight + 14 + Math.floor(i / columns) * panelHeight,
+  });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ${font}>`,
     `<rect width="${width}" height="${height}" rx="8" fill="#ffffff"/>`,
     text(margin, 30, 'Sallyport beside its peers, one run on one machine', { size: 18, weight: 700 }),
-    text(margin, 50, `${result.date}, ${machineLine()}; medians of ${result.rounds} interleaved rounds`, {
-      size: 11,
-      colour: '#52606d',
-    }),
-    ...drawn.map((panel, i) =>
-      drawPanel(
-        panel,
-        barsOf(result, panel),
-        margin + (i % columns) * (columnWidth + margin),
-        headHeight + 14 + Math.floor(i / columns) * panelHeight,
-      ),
-    ),
-    text(margin, foot, versions.join(' · '), { size: 10, colour: '#7b8794' }),
-    text(margin, foot + 14, `${result.command}; what each peer does and does not do is in its text output`, {
-      size: 10,
-      colour: '#7b8794',
-    }),
+    text(margin, 50, about, { size: 11, colour: '#52606d' }),
+    ...drawn.map((panel, i) => drawPanel(panel, barsOf(result, panel), place(i).x, place(i).y)),
+    ...foot.map((line, i) => grey(margin, panelsEnd + i * footHeight + 4, line)),
     '</svg>',
     '',
   ].join('\n');
