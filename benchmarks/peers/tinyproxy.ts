@@ -1,4 +1,5 @@
-// tinyproxy from Debian's packages: a thread for each connection, the same allowed names as the others, its log on.
+// tinyproxy from Debian's packages: a thread for each connection, the same allowed names as the others, its log on. Of its
+// kinds of patterns fnmatch was the cheapest by half.
 
 import { installDebian, versionIn } from './command.ts';
 import { hostsFile, withHosts } from './hosts.ts';
@@ -14,7 +15,7 @@ MaxClients 10000
 Allow 127.0.0.0/8
 Filter "${folder}/allowed"
 FilterDefaultDeny Yes
-FilterType bre
+FilterType fnmatch
 FilterCaseSensitive Yes
 DisableViaHeader Yes
 `;
