@@ -48,11 +48,11 @@ export interface UserVerifierParts {
   readonly nowMs: () => number;
 }
 
-let bcrypt: Promise<typeof import('@node-rs/bcrypt')> | null = null;
+let bcrypt: typeof import('@node-rs/bcrypt') | null = null;
 
 /** Loaded by the first check: where nobody proves who they are, it is 3 MB for nothing. */
-function loadBcrypt(): Promise<typeof import('@node-rs/bcrypt')> {
-  bcrypt ??= import('@node-rs/bcrypt');
+async function loadBcrypt(): Promise<typeof import('@node-rs/bcrypt')> {
+  bcrypt ??= await import('@node-rs/bcrypt');
   return bcrypt;
 }
 

@@ -46,8 +46,8 @@ class OriginPool {
 export class OriginPools {
   /** In order of last use, the oldest first. */
   readonly #pools = new Map<string, OriginPool>();
-  /** What makes clients, once a request asked for one. */
-  #clients: Promise<typeof import('./origin-client.ts')> | null = null;
+  /** Null until a request asked for it, and after a load that failed, as it may without a free descriptor. */
+  #clients: typeof import('./origin-client.ts') | null = null;
 
   /** Connections that wait for a request, for metrics. */
   get idle(): number {
@@ -83,11 +83,10 @@ export class OriginPools {
       if (handed) return handed;
     } else pool.busy += 1;
     try {
-      this.#clients ??= import('./origin-client.ts');
       // Before the dial: a socket must not wait without anybody who listens to it.
-      const { createOriginClient } = await this.#clients;
+      this.#clients ??= await import('./origin-client.ts');
       const { socket, dialled } = await dial(permit, streamConnector, limits, leaving);
-      return this.#connected(key, pool, createOriginClient(socket, limits), dialled);
+      return this.#connected(key, pool, this.#clients.createOriginClient(socket, limits), dialled);
     } catch (error) {
       this.#leave(key, pool);
       throw error;

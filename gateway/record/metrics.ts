@@ -51,7 +51,11 @@ export class Metrics {
 
   /** What a scrape gets. The first one loads prom-client: a start that nobody scrapes needs none. */
   async publish(): Promise<{ contentType: string; body: string }> {
-    this.#published ??= this.#load();
+    this.#published ??= this.#load().catch(error => {
+      // The next scrape tries again: without a free descriptor nothing can be loaded.
+      this.#published = null;
+      throw error;
+    });
     return (await this.#published).text();
   }
 
