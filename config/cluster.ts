@@ -111,6 +111,8 @@ export interface Cluster {
   onPolicyChange(listener: () => void): void;
   /** Called with what became of pods whose facts changed: the newer value, or null for one that has ended. */
   onWorkloadsChange(listener: (changes: ReadonlyMap<PodWorkload, PodWorkload | null>) => void): void;
+  /** Called after any change of whose some address is, before anybody hears of its consequences. */
+  onIdentityChange(listener: () => void): void;
   /**
    * The gateway says that a snapshot made of this policy is in force, and what compiling found; this is what a
    * replica acknowledges and what statuses tell.

@@ -371,8 +371,11 @@ export const gatewayConfigSchema = z
      * the pump where its system calls can be made, else streams.
      */
     relay: z.strictObject({ mode: z.enum(['auto', 'pump', 'streams']).default('auto') }).prefault({}),
-    /** `auto` takes as many data-plane threads as pay; this version has one. */
-    threads: z.union([z.literal('auto'), z.literal(1)]).default('auto'),
+    /**
+     * Threads that accept, decide and relay. One shares the thread of everything else; more have threads of their own,
+     * with a copy of the policy each. `auto` is one up to two processors, else one for each processor.
+     */
+    threads: z.union([z.literal('auto'), z.int().min(1).max(256)]).default('auto'),
   })
   .superRefine(({ listeners, admin }, context) => {
     const sockets: Socket[] = listeners.map((listener, at) => ({

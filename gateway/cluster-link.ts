@@ -6,6 +6,7 @@ import type { Configuration } from './configuration.ts';
 import type { GaugeReaders } from './record/metric-table.ts';
 import { redecideAll, sessionsOf } from './session/redecide.ts';
 import type { SessionRegistry } from './session/registry.ts';
+import type { DataPlaneThreads } from './threads/data-plane-threads.ts';
 
 export interface Linked {
   readonly configuration: Configuration;
@@ -15,6 +16,8 @@ export interface Linked {
 
 export class ClusterLink {
   readonly cluster: Cluster;
+
+  #threads: DataPlaneThreads | null = null;
 
   private constructor(cluster: Cluster) {
     this.cluster = cluster;
@@ -32,14 +35,22 @@ export class ClusterLink {
   ): Promise<void> {
     const { configuration, sessions, facts } = linked;
     const cluster = await connect(configuration.holder.current().config.kubernetes!, facts);
-    started(new ClusterLink(cluster));
+    const link = new ClusterLink(cluster);
+    started(link);
     await cluster.start();
+    cluster.onIdentityChange(() => link.#threads?.identityChanged());
     cluster.onPolicyChange(() => void configuration.clusterChanged());
     cluster.onWorkloadsChange(changes => {
+      link.#threads?.workloadsChanged(changes);
       const affected = sessionsOf(sessions, changes);
       const cut = redecideAll(affected, configuration.holder.current(), cluster.identity);
       if (cut > 0) facts.tell('info', { sessionsCut: cut }, 'pods ended or changed');
     });
+  }
+
+  /** From now on threads hear of what changes in the cluster. */
+  tellThreads(threads: DataPlaneThreads): void {
+    this.#threads = threads;
   }
 
   get health(): ClusterHealth {

@@ -42,6 +42,9 @@ export class ConfigurationError extends Error {
   }
 }
 
+/** A snapshot and what it was built from. */
+type Built = BuiltSnapshot & { readonly input: SnapshotInput };
+
 type Loaded = Extract<LoadedConfiguration, { ok: true }>;
 
 const isError = ({ severity }: Problem) => severity === 'error';
@@ -62,6 +65,7 @@ export class Configuration {
   /** Changes take force one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #clusterChangeWaits = false;
+  #publish: ((input: SnapshotInput) => Promise<unknown>) | null = null;
   /** Problems of an edit that was refused; empty while files and snapshot agree. */
   stale: readonly string[] = [];
 
@@ -92,13 +96,18 @@ export class Configuration {
    * The first whole snapshot: with the policy of the cluster, where there is one, and with the addresses that must
    * never be dialled. Before the first client.
    */
-  complete(endpoints: readonly Endpoint[], cluster: PolicySource | null): void {
+  async complete(endpoints: readonly Endpoint[], cluster: PolicySource | null): Promise<void> {
     this.#endpoints = endpoints;
     this.#cluster = cluster;
     const policy = cluster?.policy() ?? null;
-    const built = buildSnapshot(inputOf(this.#loaded!, policy, this.holder.current().generation, endpoints));
-    this.#take(built, policy);
+    const input = inputOf(this.#loaded!, policy, this.holder.current().generation, endpoints);
+    await this.#take({ ...buildSnapshot(input), input }, policy);
     if (cluster === null) this.#loaded = null;
+  }
+
+  /** Each snapshot is given there first, and is in force here once it is there. */
+  publishTo(publish: (input: SnapshotInput) => Promise<unknown>): void {
+    this.#publish = publish;
   }
 
   reload(): Promise<ReloadOutcome> {
@@ -112,7 +121,7 @@ export class Configuration {
     await this.#inTurn(async () => {
       this.#clusterChangeWaits = false;
       const policy = this.#cluster!.policy();
-      this.#take(await this.#build(this.#loaded!, policy), policy);
+      await this.#take(await this.#build(this.#loaded!, policy), policy);
     });
   }
 
@@ -138,16 +147,18 @@ export class Configuration {
     if (problems.some(isErrorOfFiles)) return this.#refuse(problems);
     this.stale = [];
     if (this.#cluster) this.#loaded = next;
-    this.#take(built, policy);
+    await this.#take(built, policy);
     return { swapped: true, problems: problems.filter(problem => !problem.fromCluster), needRestart };
   }
 
-  #build(loaded: Loaded, policy: ClusterPolicy | null): Promise<BuiltSnapshot> {
+  async #build(loaded: Loaded, policy: ClusterPolicy | null): Promise<Built> {
     const generation = this.holder.current().generation + 1;
-    return buildSnapshotInTurns(inputOf(loaded, policy, generation, this.#endpoints), nextTurn);
+    const input = inputOf(loaded, policy, generation, this.#endpoints);
+    return { ...(await buildSnapshotInTurns(input, nextTurn)), input };
   }
 
-  #take({ snapshot, problems }: BuiltSnapshot, policy: ClusterPolicy | null): void {
+  async #take({ input, snapshot, problems }: Built, policy: ClusterPolicy | null): Promise<void> {
+    await this.#publish?.(input);
     this.holder.swap(snapshot);
     if (policy) this.#cluster!.applied(policy, [...policy.problems, ...problems.filter(p => p.fromCluster)]);
   }

@@ -11,6 +11,8 @@ import type { Snapshot } from '../config/snapshot.ts';
 import { LocalAddresses } from './exit/local-addresses.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
 import type { GaugeReaders } from './record/metric-table.ts';
+import { countDialled, type DialledCount } from './session/dialled-counts.ts';
+import { cutLost } from './session/lost-source.ts';
 import type { Dialled, Session } from './session/session.ts';
 
 /** One pool, or the configured source addresses (`pool` null), at this replica now. */
@@ -28,8 +30,8 @@ interface PoolState {
 /** Pools larger than this are published as they were written, not address by address. */
 const mostListed = 4096;
 
-function poolStates(snapshot: Snapshot, local: LocalAddresses, sessions: Iterable<Session>): PoolState[] {
-  const open = sessionsByPool(sessions);
+function poolStates(snapshot: Snapshot, local: LocalAddresses, counts: readonly DialledCount[]): PoolState[] {
+  const open = sessionsByPool(counts);
   const states: PoolState[] = [];
   for (const pool of snapshot.policy.pools.values())
     states.push(
@@ -59,13 +61,12 @@ function stateOf(
 }
 
 /** Open sessions by pool and source address. */
-function sessionsByPool(sessions: Iterable<Session>): Map<string | null, Map<string, number>> {
+function sessionsByPool(counts: readonly DialledCount[]): Map<string | null, Map<string, number>> {
   const open = new Map<string | null, Map<string, number>>();
-  for (const { dialled } of sessions) {
-    if (!dialled) continue;
-    const counts = open.get(dialled.pool) ?? new Map<string, number>();
-    open.set(dialled.pool, counts);
-    counts.set(dialled.sourceAddress, (counts.get(dialled.sourceAddress) ?? 0) + 1);
+  for (const { pool, sourceAddress, count } of counts) {
+    const bySource = open.get(pool) ?? new Map<string, number>();
+    open.set(pool, bySource);
+    bySource.set(sourceAddress, (bySource.get(sourceAddress) ?? 0) + count);
   }
   return open;
 }
@@ -87,16 +88,15 @@ interface FullestPair {
   readonly connections: number;
 }
 
-function fullestPair(sessions: Iterable<Session>): FullestPair | null {
-  const counts = new Map<string, FullestPair>();
+function fullestPair(counts: readonly DialledCount[]): FullestPair | null {
+  const pairs = new Map<string, FullestPair>();
   let fullest: FullestPair | null = null;
-  for (const { dialled } of sessions) {
-    if (!dialled) continue;
-    const destination = `${dialled.address} ${dialled.port}`;
-    const key = `${dialled.sourceAddress} ${destination}`;
-    const connections = (counts.get(key)?.connections ?? 0) + 1;
-    const pair = { source: dialled.sourceAddress, destination, connections };
-    counts.set(key, pair);
+  for (const { address, port, sourceAddress: source, count } of counts) {
+    const destination = `${address} ${port}`;
+    const key = `${source} ${destination}`;
+    const connections = (pairs.get(key)?.connections ?? 0) + count;
+    const pair = { source, destination, connections };
+    pairs.set(key, pair);
     if (connections > (fullest?.connections ?? 0)) fullest = pair;
   }
   return fullest;
@@ -118,11 +118,22 @@ export class EgressAddresses {
   readonly local = new LocalAddresses();
   readonly #holder: Holder<Snapshot>;
   readonly #sessions: Iterable<Session>;
+  readonly #elsewhere: () => readonly DialledCount[];
   #lost = 0;
 
-  constructor(holder: Holder<Snapshot>, sessions: Iterable<Session>) {
+  /** @param elsewhere of the sessions that other threads have */
+  constructor(
+    holder: Holder<Snapshot>,
+    sessions: Iterable<Session>,
+    elsewhere: () => readonly DialledCount[] = () => [],
+  ) {
     this.#holder = holder;
     this.#sessions = sessions;
+    this.#elsewhere = elsewhere;
+  }
+
+  #counts(): readonly DialledCount[] {
+    return [...countDialled(this.#sessions), ...this.#elsewhere()];
   }
 
   /**
@@ -132,15 +143,7 @@ export class EgressAddresses {
   refresh(pools: OriginPools): number | null {
     if (!this.local.refresh()) return null;
     pools.closeIdle(({ dialled }) => this.#isLost(dialled));
-    let closed = 0;
-    for (const session of this.#sessions) {
-      if (!session.dialled || !this.#isLost(session.dialled)) continue;
-      session.cut(
-        'source-address-lost',
-        `${session.dialled.sourceAddress} is no longer an address of this host`,
-      );
-      closed += 1;
-    }
+    const closed = cutLost(this.#sessions, this.local);
     this.#lost += closed;
     return closed;
   }
@@ -151,7 +154,7 @@ export class EgressAddresses {
   }
 
   states(): PoolState[] {
-    return poolStates(this.#holder.current(), this.local, this.#sessions);
+    return poolStates(this.#holder.current(), this.local, this.#counts());
   }
 
   /** The addresses that connections leave from here; null where the kernel chooses: no pool, none configured. */
@@ -166,13 +169,13 @@ export class EgressAddresses {
   /** What /egress-addresses shows. */
   published() {
     const addresses = publishedAddresses(this.#holder.current());
-    return { addresses, pools: this.states(), fullest: fullestPair(this.#sessions) };
+    return { addresses, pools: this.states(), fullest: fullestPair(this.#counts()) };
   }
 
   /** For the status of EgressIPPools. */
   use(): ReadonlyMap<string, PoolUse> {
     const { pools } = this.#holder.current().policy;
-    const open = sessionsByPool(this.#sessions);
+    const open = sessionsByPool(this.#counts());
     const useOf = (pool: EgressPool): PoolUse => {
       const { name, total } = pool;
       const here = this.local.ofPool(pool);
@@ -209,7 +212,7 @@ export class EgressAddresses {
       sallyport_egress_sessions: () =>
         this.states().map(({ pool, sessions }) => [sessions, { pool: nameOf(pool) }]),
       sallyport_egress_sessions_lost_total: () => this.#lost,
-      sallyport_source_ports_fullest: () => fullestPair(this.#sessions)?.connections ?? 0,
+      sallyport_source_ports_fullest: () => fullestPair(this.#counts())?.connections ?? 0,
       sallyport_source_ports: () => localPorts(),
     };
   }

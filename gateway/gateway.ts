@@ -6,9 +6,14 @@ import type { Admission } from './admission/admit.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
 import type { SessionRegistry } from './session/registry.ts';
 
-export interface Gateway {
+/** Of tunnels; each data-plane thread has one. */
+export interface TunnelGateway {
   holder: Holder<Snapshot>;
   sessions: SessionRegistry;
   admission: Admission;
+}
+
+/** The control thread's, which forwards plain HTTP too. */
+export interface Gateway extends TunnelGateway {
   pools: OriginPools;
 }

@@ -6,13 +6,15 @@ import { type AddressInfo, Server as TcpServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Limits, ListenerConfig } from '../config/gateway-config.ts';
 import { type Cidr, parseAddress, parseCidr } from '../config/policy/address.ts';
+import type { DataPlane } from './data-plane.ts';
+import { acceptConnections } from './entry/accept-connections.ts';
 import { recordDropped } from './entry/dropped.ts';
-import { LoopClient, type LoopWays } from './entry/loop-client.ts';
-import { serveConnection } from './entry/serve-connection.ts';
+import { type LoopWays, streamOf } from './entry/loop-client.ts';
 import { applyLimits, createListenerServer, type ListenerServer } from './entry/serve-http.ts';
 import type { Gateway } from './gateway.ts';
-import { LoopListener, listenOn } from './os/loop-listener.ts';
-import { LoopSocket } from './os/loop-socket.ts';
+import type { Kernel } from './os/kernel.ts';
+import { listenOn, localEndpoint } from './os/loop-listener.ts';
+import type { GivenRequest, ThreadListener } from './threads/messages.ts';
 
 export interface Endpoint {
   address: string;
@@ -35,26 +37,27 @@ interface Accepting {
 }
 
 export class Listeners {
+  readonly #gateway: Gateway;
+  readonly #mostConnections: number;
+  readonly #events: ListenerEvents;
   readonly #accepting: Accepting[] = [];
   readonly running: RunningListener[] = [];
+  /** For the data-plane threads to accept on: of each listener as many descriptors as there are threads. */
+  readonly forThreads: ThreadListener[] = [];
 
-  /**
-   * @param ways of the event loop that accepts and relays; null leaves all of it to Node's streams
-   * @throws as the operating system says (`EADDRINUSE`, `EACCES`); what was started by then is stopped
-   */
-  async start(
-    gateway: Gateway,
-    mostConnections: number,
-    events: ListenerEvents,
-    ways: LoopWays | null,
-  ): Promise<void> {
-    const { config } = gateway.holder.current();
+  constructor(gateway: Gateway, mostConnections: number, events: ListenerEvents) {
+    this.#gateway = gateway;
+    this.#mostConnections = mostConnections;
+    this.#events = events;
+  }
+
+  /** @throws as the operating system says (`EADDRINUSE`, `EACCES`); what was started by then is stopped */
+  async start(dataPlane: DataPlane): Promise<void> {
     try {
-      for (const listener of config.listeners) {
-        const { accepting, endpoint } = ways
-          ? this.#acceptByLoop(gateway, listener, mostConnections, events, ways)
-          : await acceptByNode(gateway, listener, mostConnections, events);
-        this.#accepting.push(accepting);
+      for (const listener of this.#gateway.holder.current().config.listeners) {
+        const http = createListenerServer(this.#gateway, listener);
+        const { stop, endpoint } = await this.#accept(listener, http, dataPlane);
+        this.#accepting.push({ http, stop });
         this.running.push({ config: listener, ...endpoint });
       }
     } catch (error) {
@@ -63,35 +66,67 @@ export class Listeners {
     }
   }
 
-  #acceptByLoop(
-    gateway: Gateway,
+  #accept(
     listener: ListenerConfig,
-    mostConnections: number,
-    { acceptFailed }: ListenerEvents,
-    ways: LoopWays,
-  ): StartedListener {
-    const http = createListenerServer(gateway, listener);
+    http: ListenerServer,
+    dataPlane: DataPlane,
+  ): StartedListener | Promise<StartedListener> {
+    if (dataPlane.kind === 'streams') return this.#acceptByNode(listener, http);
     // It never listens itself, but from this event on it looks for heads that do not come in time.
     http.server.emit('listening');
+    return dataPlane.kind === 'loop'
+      ? this.#acceptByLoop(listener, http, dataPlane.ways)
+      : this.#acceptByThreads(listener, http, dataPlane);
+  }
+
+  #acceptByLoop(listener: ListenerConfig, http: ListenerServer, ways: LoopWays): StartedListener {
     const { kernel } = ways.loop;
-    const address = parseAddress(listener.address)!;
-    const descriptor = named(listener, () =>
-      listenOn(kernel, { address, port: listener.port, backlog, shared: false }),
-    );
-    const isFull = () => gateway.sessions.size + this.#httpConnections() >= mostConnections;
-    const loopListener = new LoopListener(ways.loop, descriptor, {
-      acceptFailed,
-      accepted(connection, peer) {
-        if (!isFull()) return takeConnection(gateway, listener, connection, peer, ways, http.servePlainHttp);
-        kernel.close(connection);
-        recordDropped(gateway, listener, peer);
-      },
+    const descriptor = open(kernel, listener, listener.port, false);
+    const accepting = acceptConnections(listener, descriptor, {
+      gateway: this.#gateway,
+      ways,
+      acceptFailed: this.#events.acceptFailed,
+      isFull: () => this.#gateway.sessions.total + this.#httpConnections() >= this.#mostConnections,
+      servePlainHttp: (_, client, session) => http.servePlainHttp(client.intoStream(), session),
     });
     const stop = () => {
-      if (loopListener.stop()) kernel.close(descriptor);
-      http.closeIdle();
+      if (accepting.stop()) kernel.close(descriptor);
     };
-    return { accepting: { http, stop }, endpoint: loopListener.endpoint };
+    return { stop, endpoint: localEndpoint(kernel, descriptor) };
+  }
+
+  /** Opens the sockets and keeps them: those of a thread that dies go to the one that takes its place. */
+  #acceptByThreads(
+    listener: ListenerConfig,
+    http: ListenerServer,
+    { kernel, threads }: Extract<DataPlane, { kind: 'threads' }>,
+  ): StartedListener {
+    if (listener.port !== 0) kernel.close(open(kernel, listener, listener.port, false));
+    const descriptors = [open(kernel, listener, listener.port, true)];
+    const endpoint = localEndpoint(kernel, descriptors[0]!);
+    while (descriptors.length < threads.count) descriptors.push(open(kernel, listener, endpoint.port, true));
+    this.forThreads.push({ listener, descriptors, http });
+    const stop = () => {
+      for (const descriptor of descriptors.splice(0)) kernel.close(descriptor);
+    };
+    return { stop, endpoint };
+  }
+
+  async #acceptByNode(listener: ListenerConfig, { server }: ListenerServer): Promise<StartedListener> {
+    server.maxConnections = this.#mostConnections;
+    server.on('drop', dropped =>
+      recordDropped(this.#gateway, listener, {
+        address: dropped?.remoteAddress ?? '',
+        port: dropped?.remotePort ?? 0,
+      }),
+    );
+    const stop = () => {
+      // Not http's own close(), which would cut responses that a slow client is still taking.
+      if (server.listening) TcpServer.prototype.close.call(server);
+    };
+    const endpoint = await listen(server, listener);
+    server.on('error', this.#events.acceptFailed);
+    return { stop, endpoint };
   }
 
   #httpConnections(): number {
@@ -103,71 +138,33 @@ export class Listeners {
     for (const { http } of this.#accepting) applyLimits(http.server, limits);
   }
 
+  /** Goes on with a plain HTTP request that a data-plane thread accepted. */
+  serveGiven({ connection, listener, client, earlierMs }: GivenRequest): void {
+    const { http } = this.forThreads.find(each => each.listener.name === listener)!;
+    const session = this.#gateway.sessions.begin(listener, client.address, client.port, earlierMs);
+    http.servePlainHttp(streamOf(connection), session);
+  }
+
   /** Accepts no more. Open connections stay; idle ones are closed, now and when asked again. */
   stop(): void {
-    for (const accepting of this.#accepting) accepting.stop();
+    for (const { http, stop } of this.#accepting) {
+      stop();
+      http.closeIdle();
+    }
   }
 }
 
 interface StartedListener {
-  accepting: Accepting;
   endpoint: Endpoint;
+  stop(): void;
 }
 
-/** The front door for a connection that the loop accepted; it is closed where the loop cannot watch it. */
-function takeConnection(
-  gateway: Gateway,
-  listener: ListenerConfig,
-  descriptor: number,
-  peer: Endpoint,
-  ways: LoopWays,
-  servePlainHttp: ListenerServer['servePlainHttp'],
-): void {
+/** A descriptor that listens; an error says which listener it is about. */
+function open(kernel: Kernel, listener: ListenerConfig, port: number, shared: boolean): number {
   try {
-    const client = new LoopClient(new LoopSocket(ways.loop, descriptor), peer, ways);
-    void serveConnection(gateway, listener, client, servePlainHttp);
+    return listenOn(kernel, { address: parseAddress(listener.address)!, port, backlog, shared });
   } catch (error) {
-    ways.loop.kernel.close(descriptor);
-    throw error;
-  }
-}
-
-async function acceptByNode(
-  gateway: Gateway,
-  listener: ListenerConfig,
-  mostConnections: number,
-  { acceptFailed }: ListenerEvents,
-): Promise<StartedListener> {
-  const http = createListenerServer(gateway, listener);
-  const { server } = http;
-  server.maxConnections = mostConnections;
-  server.on('drop', dropped =>
-    recordDropped(gateway, listener, {
-      address: dropped?.remoteAddress ?? '',
-      port: dropped?.remotePort ?? 0,
-    }),
-  );
-  const stop = () => {
-    // Not http's own close(), which would cut responses that a slow client is still taking.
-    if (server.listening) TcpServer.prototype.close.call(server);
-    http.closeIdle();
-  };
-  try {
-    const endpoint = await listen(server, listener);
-    server.on('error', acceptFailed);
-    return { accepting: { http, stop }, endpoint };
-  } catch (error) {
-    stop();
-    throw error;
-  }
-}
-
-/** Errors of the operating system say which listener they are about. */
-function named<T>({ name }: ListenerConfig, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    (error as Error).message = `listener ${name}: ${(error as Error).message}`;
+    (error as Error).message = `listener ${listener.name}: ${(error as Error).message}`;
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { judgeHello } from './admission/server-name.ts';
 import type { ClientConnection } from './entry/client-connection.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
-import type { Gateway } from './gateway.ts';
+import type { TunnelGateway } from './gateway.ts';
 import type { Failure } from './session/failure.ts';
 import type { Dialled, Session } from './session/session.ts';
 
@@ -18,7 +18,7 @@ export interface TunnelReplies {
 
 /** From a parsed request to the end of the session's sockets. Never rejects; the caller finishes the session. */
 export async function openTunnel<Exit>(
-  gateway: Gateway,
+  gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
   request: AdmissionRequest,

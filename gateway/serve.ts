@@ -6,30 +6,38 @@ import { formatProblem } from '../config/problems.ts';
 import { type AdminServer, createAdminServer, type Readiness } from './admin/server.ts';
 import { DenialExplainer } from './admission/nearest-rule.ts';
 import { NameResolver } from './admission/resolve.ts';
-import { createUserVerifier, prepareToVerify } from './admission/users.ts';
+import { createUserVerifier, prepareToVerify, type UserVerifier } from './admission/users.ts';
 import { Attestation } from './attestation.ts';
-import { ClusterLink, clusterReaders } from './cluster-link.ts';
+import { ClusterLink } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
+import { type DataPlane, openDataPlane } from './data-plane.ts';
 import { EgressAddresses } from './egress-addresses.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
+import { gaugeReaders } from './gauge-readers.ts';
 import { InterfaceAddresses } from './host-addresses.ts';
 import { Listeners } from './listeners.ts';
-import { openLoopWays } from './loop-ways.ts';
 import { canBindWithoutPort } from './os/bound-socket.ts';
 import { descriptorLimit } from './os/descriptors.ts';
 import type { EventLoop } from './os/event-loop.ts';
+import type { PipePool } from './os/pipe-pool.ts';
 import { banner } from './record/banner.ts';
 import { DecisionLog } from './record/decision-log.ts';
+import { recordSessions } from './record/finished-sessions.ts';
 import { createMessages, type Messages } from './record/messages.ts';
+import type { GaugeReaders } from './record/metric-table.ts';
 import { Metrics } from './record/metrics.ts';
 import { PolicyHits } from './record/policy-hits.ts';
-import { gatewayIdentity, recordLine } from './record/record.ts';
+import { gatewayIdentity } from './record/record.ts';
+import type { SessionTally } from './record/session-tally.ts';
 import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
 import { Failure } from './session/failure.ts';
+import { OpenCounts } from './session/open-counts.ts';
 import { Expiries, redecideAll } from './session/redecide.ts';
 import { SessionRegistry } from './session/registry.ts';
 import type { Session } from './session/session.ts';
+import { answerQuestion } from './threads/answer-questions.ts';
+import type { ControlThread, DataPlaneThreads } from './threads/data-plane-threads.ts';
 
 /** Descriptors kept free of sessions: log, admin, DNS, origins' kept connections, configuration files. */
 const reservedDescriptors = 128;
@@ -76,13 +84,22 @@ class RunningGateway {
   readonly #log: DecisionLog;
   readonly #metrics: Metrics;
   readonly #gateway: Gateway;
-  readonly #listeners = new Listeners();
   readonly #expiries = new Expiries();
   readonly #hits = new PolicyHits();
   readonly #egress: EgressAddresses;
   readonly #attestation: Attestation;
+  readonly #verifier: UserVerifier;
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
+  readonly #counts = new OpenCounts();
+  readonly #mostByDescriptors: number;
+  readonly #listeners: Listeners;
+  /** Of the data-plane threads. */
+  readonly #tallies: SessionTally[] = [];
+  #threads: DataPlaneThreads | null = null;
+  #pipes: PipePool | null = null;
+  /** Sessions that the threads cut for the latest snapshot. */
+  #cutInThreads = 0;
   #admin: AdminServer | null = null;
   #link: ClusterLink | null = null;
   /** What is waited for before clients are served, in words; null once they are. */
@@ -96,25 +113,24 @@ class RunningGateway {
     const { config } = configuration.holder.current();
     this.#messages = createMessages(config.log.messages);
     this.#log = new DecisionLog({ ...config.log, onTrouble: error => this.#logTrouble(error) });
-    const mostByDescriptors = Math.max(8, Math.floor((descriptorLimit() - reservedDescriptors) / 2));
+    this.#mostByDescriptors = Math.max(8, Math.floor((descriptorLimit() - reservedDescriptors) / 2));
     const sessions = new SessionRegistry({
       current: configuration.holder.current,
-      observer: {
-        finished: session => {
-          this.#metrics.observe(session);
-          this.#hits.observe(session);
-          if (session.internalError) this.#reportInternal(session);
-          this.#log.append(recordLine(session, 'session'));
-        },
-        progressed: session => this.#log.append(recordLine(session, 'progress')),
-      },
-      mostByDescriptors,
+      counts: this.#counts,
+      observer: recordSessions({
+        tally: { observe: session => this.#metrics.observe(session) },
+        hits: this.#hits,
+        append: line => this.#log.append(line),
+        reportInternal: session => this.#reportInternal(session),
+      }),
+      mostByDescriptors: this.#mostByDescriptors,
       refuseAll: () => this.#refusal(),
     });
-    this.#egress = new EgressAddresses(configuration.holder, sessions);
+    this.#egress = new EgressAddresses(configuration.holder, sessions, () => this.#threads?.dialled ?? []);
+    this.#verifier = createUserVerifier(config.limits);
     const admission = {
       resolver: new NameResolver(),
-      verifier: createUserVerifier(config.limits),
+      verifier: this.#verifier,
       explainer: new DenialExplainer(),
       local: this.#egress.local,
       cluster: null,
@@ -129,12 +145,15 @@ class RunningGateway {
       },
       tell: (level, fields, text) => this.#messages[level](fields, text),
     });
-    this.#metrics = new Metrics(this.#readers());
-    const most = Math.min(config.limits.sessions, mostByDescriptors);
+    this.#metrics = new Metrics(this.#readers(), this.#tallies);
+    const most = Math.min(config.limits.sessions, this.#mostByDescriptors);
     this.#mostConnections = most + Math.ceil(most / 10) + 16;
-    if (mostByDescriptors < config.limits.sessions)
+    this.#listeners = new Listeners(this.#gateway, this.#mostConnections, {
+      acceptFailed: error => this.#acceptFailed(error),
+    });
+    if (this.#mostByDescriptors < config.limits.sessions)
       this.#messages.warn(
-        { sessions: mostByDescriptors },
+        { sessions: this.#mostByDescriptors },
         'fewer sessions than limits.sessions: the process may not open more files (ulimit -n)',
       );
   }
@@ -149,10 +168,8 @@ class RunningGateway {
     this.#handleSignals();
     const admin = await this.#startAdmin();
     await this.#joinCluster(connectCluster);
-    const ways = await openLoopWays(this.#configuration.holder.current().config);
-    const events = { acceptFailed: (error: NodeJS.ErrnoException) => this.#acceptFailed(error) };
-    await this.#listeners.start(this.#gateway, this.#mostConnections, events, ways);
-    if (ways) this.#turn(ways.loop);
+    const dataPlane = await this.#openDataPlane();
+    await this.#listeners.start(dataPlane);
     const proxies = this.#listeners.running.map(({ config: { name, protocols }, address, port }) => ({
       listener: name,
       address,
@@ -160,12 +177,51 @@ class RunningGateway {
       protocols,
     }));
     const endpoints = [...proxies, ...admin];
-    this.#configuration.complete(endpoints, this.#link?.cluster ?? null);
+    await this.#configuration.complete(endpoints, this.#link?.cluster ?? null);
     this.#observeSwaps();
     this.#watchFiles();
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
+    if (dataPlane.kind === 'loop') this.#turn(dataPlane.ways.loop);
+    this.#threads?.listen(this.#listeners.forThreads);
     this.#waitsFor = null;
     this.#announce(endpoints);
+  }
+
+  async #openDataPlane(): Promise<DataPlane> {
+    const { config } = this.#configuration.holder.current();
+    const dataPlane = await openDataPlane(config, {
+      openCounts: this.#counts,
+      knowsCluster: config.kubernetes !== undefined,
+      mostByDescriptors: this.#mostByDescriptors,
+      mostConnections: this.#mostConnections,
+      control: this.#control(),
+    });
+    if (dataPlane.kind === 'streams' && config.relay.mode === 'auto')
+      this.#messages.warn('no FFI here: tunnels go over streams of Node, on one thread');
+    if (dataPlane.kind === 'loop') this.#pipes = dataPlane.ways.pipes;
+    if (dataPlane.kind === 'threads') this.#useThreads(dataPlane.threads);
+    return dataPlane;
+  }
+
+  #useThreads(threads: DataPlaneThreads): void {
+    this.#threads = threads;
+    this.#tallies.push(...threads.tallies);
+    this.#configuration.publishTo(async input => {
+      this.#cutInThreads = await threads.publish(input);
+    });
+    this.#link?.tellThreads(threads);
+  }
+
+  #control(): ControlThread {
+    const { holder, admission, sessions } = this.#gateway;
+    return {
+      answer: question => answerQuestion({ holder, admission }, question),
+      takeRecords: ({ lines, count }) => this.#log.append(lines, count),
+      takeRequest: request => this.#listeners.serveGiven(request),
+      acceptFailed: ({ code, message }) => this.#acceptFailed(Object.assign(new Error(message), { code })),
+      recordLeft: left => sessions.recordLeft(left),
+      tell: (level, fields, text) => this.#messages[level](fields, text),
+    };
   }
 
   #turn(loop: EventLoop): void {
@@ -180,9 +236,15 @@ class RunningGateway {
     const { config } = this.#configuration.holder.current();
     if (!config.admin) return [];
     this.#admin = createAdminServer({
-      metrics: () => this.#metrics.publish(),
+      metrics: async () => {
+        await this.#threads?.report();
+        return this.#metrics.publish();
+      },
       readiness: () => this.#readiness(),
-      egressAddresses: () => ({ ...this.#egress.published(), ...this.#attestation.published() }),
+      egressAddresses: async () => {
+        await this.#threads?.report();
+        return { ...this.#egress.published(), ...this.#attestation.published() };
+      },
       onError: error => this.#messages.error({ error: error.message }, 'admin request failed'),
     });
     const bound = await this.#admin.listen(config.admin.address, config.admin.port);
@@ -202,7 +264,7 @@ class RunningGateway {
       },
     );
     admission.cluster = this.#link!.cluster.identity;
-    this.#configuration.complete([], this.#link!.cluster);
+    await this.#configuration.complete([], this.#link!.cluster);
   }
 
   /** What is taken can be dialled from at once; sessions of what is lost are closed at once. */
@@ -216,6 +278,7 @@ class RunningGateway {
 
   #refreshAddresses(): void {
     const lost = this.#egress.refresh(this.#gateway.pools);
+    if (lost !== null) this.#threads?.addressesChanged();
     if (lost !== null) this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
   }
 
@@ -225,7 +288,7 @@ class RunningGateway {
       limits: () => this.#configuration.holder.current().config.limits,
       // A replica that lacks nothing but an address may take one, and acknowledges policies.
       ready: () => this.#unfitness().length === 0,
-      hits: () => this.#hits.counts,
+      hits: () => (this.#threads ? this.#hits.with(this.#threads.hits) : this.#hits.counts),
       guardAudits: () => this.#configuration.holder.current().policy.guardAudits,
       egressPools: () => this.#configuration.holder.current().policy.pools,
       pools: () => this.#egress.use(),
@@ -249,6 +312,7 @@ class RunningGateway {
     const { sessions, holder } = this.#gateway;
     sessions.sweepProgress(sweepMs);
     this.#refreshAddresses();
+    if (this.#link) void this.#threads?.report();
     this.#attestation.sweep();
     if (!this.#expiries.havePassed(Date.now())) return;
     const cut = redecideAll(sessions, holder.current(), this.#gateway.admission.cluster);
@@ -263,7 +327,7 @@ class RunningGateway {
       this.#expiries.use(next, Date.now());
       this.#hits.keep(next.policy);
       const { sessions, admission } = this.#gateway;
-      const cut = redecideAll(sessions, next, admission.cluster);
+      const cut = redecideAll(sessions, next, admission.cluster) + this.#cutInThreads;
       this.#messages.info(
         { generation: next.generation, ...next.policy.counts, sessionsCut: cut },
         'configuration swapped',
@@ -313,18 +377,21 @@ class RunningGateway {
   async #stop(signal: string): Promise<void> {
     if (this.#stopping) {
       this.#messages.warn({ signal }, 'told again to stop: closing what is open');
+      this.#threads?.cutAll();
       return this.#gateway.sessions.cutAll('drain-deadline');
     }
     this.#stopping = true;
     const { drainTimeout } = this.#configuration.holder.current().config.limits;
     this.#messages.info(
-      { signal, sessions: this.#gateway.sessions.size, drainTimeoutMs: drainTimeout },
+      { signal, sessions: this.#gateway.sessions.total, drainTimeoutMs: drainTimeout },
       'draining',
     );
+    // Threads stop accepting when they hear of it; their sockets are closed a moment later.
+    if (!this.#threads) this.#listeners.stop();
+    const closer = setInterval(() => this.#listeners.stop(), 100);
+    await Promise.all([this.#gateway.sessions.drain(drainTimeout), this.#threads?.drain(drainTimeout)]);
+    clearInterval(closer);
     this.#listeners.stop();
-    const idleCloser = setInterval(() => this.#listeners.stop(), 100);
-    await this.#gateway.sessions.drain(drainTimeout);
-    clearInterval(idleCloser);
     await this.#close();
   }
 
@@ -335,6 +402,7 @@ class RunningGateway {
     this.#attestation.stop();
     this.#gateway.pools.close();
     await this.#admin?.close();
+    await this.#threads?.end();
     const lost = await this.#log.close(logCloseMs);
     if (lost > 0)
       this.#messages.error({ records: lost }, 'records were lost: the decision log could not be written');
@@ -367,6 +435,7 @@ class RunningGateway {
   }
 
   #logTrouble(error: NodeJS.ErrnoException | null): void {
+    this.#threads?.logIsUnwritable(error !== null);
     if (error) this.#messages.error({ code: error.code }, 'the decision log cannot be written');
     else this.#messages.info('the decision log can be written again');
   }
@@ -374,6 +443,21 @@ class RunningGateway {
   #acceptFailed(error: NodeJS.ErrnoException): void {
     this.#metrics.acceptFailed(error.code ?? 'unknown');
     this.#messages.error({ code: error.code }, 'a connection could not be accepted');
+  }
+
+  #readers(): GaugeReaders {
+    return gaugeReaders({
+      gateway: this.#gateway,
+      verifier: this.#verifier,
+      configuration: this.#configuration,
+      log: this.#log,
+      egress: this.#egress,
+      attestation: this.#attestation,
+      link: () => this.#link,
+      threads: () => this.#threads,
+      pipes: () => this.#pipes,
+      isStopping: () => this.#stopping,
+    });
   }
 
   /** Why no client could be served, whatever it asks for. */
@@ -399,44 +483,6 @@ class RunningGateway {
       ...(this.#link && { kubernetes: { ...this.#link.health } }),
       ...(egress.length > 0 && { egress }),
       log: trouble ? `failing: ${trouble.code ?? trouble.message}` : 'ok',
-    };
-  }
-
-  #readers(): ConstructorParameters<typeof Metrics>[0] {
-    const { sessions, pools, admission } = this.#gateway;
-    const { resolver, verifier } = admission;
-    const { kubernetes } = this.#configuration.holder.current().config;
-    return {
-      ...(kubernetes && clusterReaders(() => this.#link)),
-      ...this.#egress.readers(),
-      ...this.#attestation.readers(),
-      sallyport_sessions_open: () => sessions.size,
-      sallyport_dns_lookups_total: () => [
-        [resolver.lookups.found, { result: 'found' }],
-        [resolver.lookups.failed, { result: 'failed' }],
-      ],
-      sallyport_dns_cache_hits_total: () => resolver.cache.hits,
-      sallyport_dns_cache_misses_total: () => resolver.cache.misses,
-      sallyport_dns_cache_entries: () => resolver.cache.size,
-      sallyport_dns_lookups_in_flight: () => resolver.inFlight,
-      sallyport_authentications_total: () => [
-        [verifier.counters().checks, { result: 'computed' }],
-        [verifier.counters().wrong, { result: 'wrong' }],
-        [verifier.counters().busy, { result: 'busy' }],
-      ],
-      sallyport_authentications_waiting: () => verifier.counters().waiting,
-      sallyport_authentications_remembered: () => verifier.counters().remembered,
-      sallyport_origin_connections_idle: () => pools.idle,
-      sallyport_origin_requests_waiting: () => pools.waiting,
-      sallyport_log_records_total: () => [
-        [this.#log.written, { result: 'written' }],
-        [this.#log.dropped, { result: 'dropped' }],
-      ],
-      sallyport_log_queue_bytes: () => this.#log.queuedBytes,
-      sallyport_log_writable: () => (this.#log.trouble ? 0 : 1),
-      sallyport_config_generation: () => this.#configuration.holder.current().generation,
-      sallyport_config_stale: () => (this.#configuration.stale.length > 0 ? 1 : 0),
-      sallyport_draining: () => (this.#stopping ? 1 : 0),
     };
   }
 }

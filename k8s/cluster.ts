@@ -122,6 +122,10 @@ class RunningCluster implements Cluster {
     this.#directory.onChange(listener);
   }
 
+  onIdentityChange(listener: () => void): void {
+    this.#directory.onAnyChange(listener);
+  }
+
   applied(policy: ClusterPolicy, problems: readonly Problem[]): void {
     this.#inForce = { policy, problems };
     this.#reporting?.applied(this.#gathered.versionsOf(policy), problems);

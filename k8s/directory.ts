@@ -70,6 +70,7 @@ export class Directory {
   /** Addresses that were contested until another pod went, and when they stop being in doubt for that. */
   readonly #settling = new Map<string, number>();
   readonly #listeners: ((changes: WorkloadChanges) => void)[] = [];
+  readonly #anyListeners: (() => void)[] = [];
   readonly #addressListeners: ((addresses: ReadonlySet<string>) => void)[] = [];
   #replacements = 0;
   /** Values given out before the change under way that it may have replaced. */
@@ -128,6 +129,11 @@ export class Directory {
   /** Told, after each change, the addresses (canonical texts) whose pods are others now. */
   onAddressChange(listener: (addresses: ReadonlySet<string>) => void): void {
     this.#addressListeners.push(listener);
+  }
+
+  /** Told after each change, first of all. */
+  onAnyChange(listener: () => void): void {
+    this.#anyListeners.push(listener);
   }
 
   /** Grows when `nodes()` or `publicAddresses()` give something else. */
@@ -215,6 +221,7 @@ export class Directory {
   /** Makes a change whole, then tells of it. */
   #change(work: () => void): void {
     work();
+    for (const listener of this.#anyListeners) listener();
     const before = this.#before;
     const moved = this.#moved;
     this.#before = new Map();

@@ -29,7 +29,7 @@ export interface AdminOptions {
   metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
   readiness(): Readiness;
   /** What firewalls may let in, and how it is in use; JSON. */
-  egressAddresses(): { readonly addresses: readonly string[] };
+  egressAddresses(): Promise<{ readonly addresses: readonly string[] }>;
   /** Told of what went wrong inside, for the gateway's own log. */
   onError?(error: Error): void;
 }
@@ -145,7 +145,8 @@ const routes: Record<string, Handler> = {
   '/': () => ({ status: 200, contentType: textPlain, body: index }),
   '/healthz': () => plain(200, 'ok'),
   '/readyz': options => readinessAnswer(options.readiness()),
-  '/egress-addresses': (options, query) => egressAnswer(options.egressAddresses(), query.get('format')),
+  '/egress-addresses': async (options, query) =>
+    egressAnswer(await options.egressAddresses(), query.get('format')),
   '/metrics': async options => ({ status: 200, ...(await options.metrics()) }),
 };
 

@@ -7,13 +7,13 @@ import type { Failure } from '../session/failure.ts';
 /** What a look-up found: addresses (A and AAAA in the order of RFC 8305), or why there are none. */
 export type Resolution = readonly IpAddress[] | Failure;
 
-interface Entry {
-  resolution: Resolution;
-  expiresAtMs: number;
+export interface Remembered {
+  readonly resolution: Resolution;
+  readonly expiresAtMs: number;
 }
 
 export class DnsCache {
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, Remembered>();
   hits = 0;
   misses = 0;
 
@@ -22,7 +22,7 @@ export class DnsCache {
   }
 
   /** @param nowMs a clock in milliseconds that does not run backwards */
-  get(name: string, nowMs: number): Resolution | null {
+  get(name: string, nowMs: number): Remembered | null {
     const entry = this.#entries.get(name);
     if (entry === undefined || entry.expiresAtMs <= nowMs) {
       if (entry) this.#entries.delete(name);
@@ -32,7 +32,7 @@ export class DnsCache {
     this.hits += 1;
     this.#entries.delete(name);
     this.#entries.set(name, entry);
-    return entry.resolution;
+    return entry;
   }
 
   set(name: string, resolution: Resolution, expiresAtMs: number, mostEntries: number): void {

@@ -22,7 +22,7 @@ interface PasswordCredentials {
 
 /** Those who can prove what a client shows. */
 export interface Provers {
-  verifier: UserVerifier;
+  verifier: Pick<UserVerifier, 'verify'>;
   /** Null where the gateway knows no cluster. */
   cluster: ClusterIdentity | null;
 }

@@ -19,14 +19,28 @@ const isLocalhost = (name: string) => name === 'localhost' || name.endsWith('.lo
 
 const noAddressCodes = new Set(['ENOTFOUND', 'ENODATA']);
 
+/** What a look-up found. */
+export interface Found {
+  readonly resolution: Resolution;
+  /** How long it may be remembered; 0 is not at all. */
+  readonly ttlMs: number;
+}
+
+/** Who is asked for what is not remembered; never rejects for what a name or a server is. */
+export type LookUp = (name: string, servers: readonly string[] | null, limits: Limits) => Promise<Found>;
+
 export class NameResolver {
   readonly #cache = new DnsCache();
-  readonly #inFlight = new Map<string, Promise<Resolution>>();
-  #servers: readonly string[] | null = null;
-  #resolver: Resolver | null = null;
-  #resolverTimeoutMs = 0;
-  /** Look-ups that went to a server, by how they ended. */
+  readonly #inFlight = new Map<string, Promise<Found>>();
+  readonly #lookUp: LookUp;
+  #servers: readonly string[] | null | undefined;
+  /** Look-ups that were made, by how they ended. */
   readonly lookups = { found: 0, failed: 0 };
+
+  /** @param lookUp by default asks the DNS servers */
+  constructor(lookUp: LookUp = dnsLookUp()) {
+    this.#lookUp = lookUp;
+  }
 
   get cache(): DnsCache {
     return this.#cache;
@@ -46,62 +60,76 @@ export class NameResolver {
     limits: Limits,
   ): readonly IpAddress[] | Promise<readonly IpAddress[]> {
     if (isLocalhost(name)) return loopback;
-    this.#use(servers, limits);
+    this.#use(servers);
     const known = this.#cache.get(name, performance.now());
-    return known === null ? this.#lookUpOnce(name, limits).then(addressesOf) : addressesOf(known);
+    if (known !== null) return addressesOf(known.resolution);
+    return this.#lookUpOnce(name, limits).then(({ resolution }) => addressesOf(resolution));
+  }
+
+  /** The same with the time that it may still be remembered, for another thread's memory. */
+  async find(name: string, servers: readonly string[] | null, limits: Limits): Promise<Found> {
+    this.#use(servers);
+    const nowMs = performance.now();
+    const known = this.#cache.get(name, nowMs);
+    if (known === null) return this.#lookUpOnce(name, limits);
+    return { resolution: known.resolution, ttlMs: known.expiresAtMs - nowMs };
   }
 
   /** Other servers may answer otherwise: what was remembered is forgotten with them. */
-  #use(servers: readonly string[] | null, limits: Limits): void {
-    if (this.#resolver && servers === this.#servers && this.#resolverTimeoutMs === limits.resolveTimeout)
-      return;
+  #use(servers: readonly string[] | null): void {
+    if (servers === this.#servers) return;
     this.#servers = servers;
-    this.#resolverTimeoutMs = limits.resolveTimeout;
-    const timeout = Math.max(50, Math.floor(limits.resolveTimeout / 3));
-    this.#resolver = new Resolver({ timeout, tries: 3, maxTimeout: timeout });
-    if (servers) this.#resolver.setServers(servers);
     this.#cache.clear();
   }
 
-  async #lookUpOnce(name: string, limits: Limits): Promise<Resolution> {
+  async #lookUpOnce(name: string, limits: Limits): Promise<Found> {
     const running = this.#inFlight.get(name);
     if (running !== undefined) return running;
     if (this.#inFlight.size >= limits.resolvesInFlight)
-      return new Failure('resolve-busy', 'too many names are being looked up');
-    const lookup = this.#lookUp(name, limits).finally(() => this.#inFlight.delete(name));
+      return notRemembered(new Failure('resolve-busy', 'too many names are being looked up'));
+    const lookup = this.#lookUpNow(name, limits).finally(() => this.#inFlight.delete(name));
     this.#inFlight.set(name, lookup);
     return lookup;
   }
 
-  async #lookUp(name: string, limits: Limits): Promise<Resolution> {
-    const { resolution, ttlMs } = await withDeadline(this.#query(name, limits), name, limits);
+  async #lookUpNow(name: string, limits: Limits): Promise<Found> {
+    const servers = this.#servers ?? null;
+    const found = await withDeadline(this.#lookUp(name, servers, limits), name, limits);
+    const { resolution, ttlMs } = found;
     this.lookups[resolution instanceof Failure ? 'failed' : 'found'] += 1;
     if (ttlMs > 0) this.#cache.set(name, resolution, performance.now() + ttlMs, limits.dnsCacheEntries);
-    return resolution;
+    return found;
   }
+}
 
-  async #query(name: string, limits: Limits): Promise<Found> {
+const notRemembered = (failure: Failure): Found => ({ resolution: failure, ttlMs: 0 });
+
+/** Asks the servers for A and AAAA. */
+function dnsLookUp(): LookUp {
+  let resolver: Resolver | null = null;
+  let usedFor: unknown[] = [];
+  const resolverFor = (servers: readonly string[] | null, { resolveTimeout }: Limits) => {
+    if (resolver && usedFor[0] === servers && usedFor[1] === resolveTimeout) return resolver;
+    usedFor = [servers, resolveTimeout];
+    const timeout = Math.max(50, Math.floor(resolveTimeout / 3));
+    resolver = new Resolver({ timeout, tries: 3, maxTimeout: timeout });
+    if (servers) resolver.setServers(servers);
+    return resolver;
+  };
+  return async (name, servers, limits) => {
     const options = { ttl: true } as const;
-    const [v6, v4] = await Promise.allSettled([
-      this.#resolver!.resolve6(name, options),
-      this.#resolver!.resolve4(name, options),
-    ]);
+    const asked = resolverFor(servers, limits);
+    const [v6, v4] = await Promise.allSettled([asked.resolve6(name, options), asked.resolve4(name, options)]);
     const answers = interleave(answersOf(v6), answersOf(v4)).slice(0, limits.dnsAddressesPerName);
     if (answers.length > 0) return foundAddresses(answers, limits);
     return foundNothing(name, [errorOf(v6), errorOf(v4)], limits);
-  }
+  };
 }
 
 /** @throws the Failure that stands for no addresses */
 function addressesOf(resolution: Resolution): readonly IpAddress[] {
   if (resolution instanceof Failure) throw resolution;
   return resolution;
-}
-
-interface Found {
-  resolution: Resolution;
-  /** How long it may be remembered; 0 is not at all. */
-  ttlMs: number;
 }
 
 const answersOf = (settled: PromiseSettledResult<Answer[]>) =>
@@ -129,9 +157,8 @@ function foundAddresses(answers: Answer[], limits: Limits): Found {
 /** A name without addresses is remembered for a short time; a server that failed is asked again. */
 function foundNothing(name: string, codes: readonly string[], limits: Limits): Found {
   const trouble = codes.find(code => !noAddressCodes.has(code));
-  if (trouble === 'ETIMEOUT') return { resolution: timedOut(name), ttlMs: 0 };
-  if (trouble)
-    return { resolution: new Failure('resolve-failed', `looking up ${name}: ${trouble}`), ttlMs: 0 };
+  if (trouble === 'ETIMEOUT') return notRemembered(timedOut(name));
+  if (trouble) return notRemembered(new Failure('resolve-failed', `looking up ${name}: ${trouble}`));
   const failure = codes.every(code => code === 'ENOTFOUND')
     ? new Failure('name-not-found', `looking up ${name}: no such name`)
     : new Failure('name-without-address', `looking up ${name}: the name has no address`);
@@ -142,7 +169,7 @@ const timedOut = (name: string) => new Failure('resolve-timeout', `looking up ${
 
 async function withDeadline(found: Promise<Found>, name: string, limits: Limits): Promise<Found> {
   const { promise: late, resolve } = Promise.withResolvers<Found>();
-  const timer = setTimeout(() => resolve({ resolution: timedOut(name), ttlMs: 0 }), limits.resolveTimeout);
+  const timer = setTimeout(() => resolve(notRemembered(timedOut(name))), limits.resolveTimeout);
   try {
     return await Promise.race([found, late]);
   } finally {

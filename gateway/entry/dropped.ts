@@ -1,12 +1,12 @@
 // A connection that was closed at once because not even an answer could be afforded: it still leaves its record.
 
 import type { ListenerConfig } from '../../config/gateway-config.ts';
-import type { Gateway } from '../gateway.ts';
+import type { TunnelGateway } from '../gateway.ts';
 import { Failure } from '../session/failure.ts';
 
 /** Records a connection that was dropped because too many are open. */
 export function recordDropped(
-  gateway: Gateway,
+  gateway: TunnelGateway,
   listener: ListenerConfig,
   client: { address: string; port: number },
 ): void {

@@ -129,12 +129,28 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
   }
 
   intoStream(): Socket {
-    const fd = this.#socket.release();
-    const socket = new Socket({ fd, allowHalfOpen: true } as SocketConstructorOpts);
-    if (this.#rest.length > 0) socket.unshift(this.#rest);
     this.#ways.loop.letNodeTurn();
-    return socket;
+    return streamOf(this.giveAway());
   }
+
+  /** The connection for another thread; nothing else is to be called after it. */
+  giveAway(): GivenConnection {
+    return { descriptor: this.#socket.release(), read: this.#rest };
+  }
+}
+
+/** An open connection on its way to who goes on with it. */
+export interface GivenConnection {
+  readonly descriptor: number;
+  /** What was read of it and not used. */
+  readonly read: Uint8Array;
+}
+
+/** As a socket of Node's, with what was read. */
+export function streamOf({ descriptor, read }: GivenConnection): Socket {
+  const socket = new Socket({ fd: descriptor, allowHalfOpen: true } as SocketConstructorOpts);
+  if (read.length > 0) socket.unshift(read);
+  return socket;
 }
 
 /** One message being read. The timer is first that for the first byte, then that for the whole. */

@@ -2,9 +2,8 @@
 // request is read and the session goes its way. Every path ends in the one `finally` that finishes the session.
 // It decides nothing about destinations.
 
-import type { Socket } from 'node:net';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
-import type { Gateway } from '../gateway.ts';
+import type { TunnelGateway } from '../gateway.ts';
 import { openTunnel, type TunnelReplies } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
 import type { Session } from '../session/session.ts';
@@ -14,16 +13,16 @@ import { connectEstablished, httpRefusal, httpRefusalBytes } from './http-replie
 import { serveSocks } from './serve-socks.ts';
 
 /** Takes a connection over whose first request is plain HTTP; its first session was begun at accept. */
-export type ServePlainHttp = (socket: Socket, firstSession: Session) => void;
+export type ServePlainHttp<Client> = (client: Client, firstSession: Session) => void;
 
 type FirstMessage = { type: 'connect'; lines: string[] } | { type: 'plain-http' } | { type: 'socks5' };
 
 /** Serves one accepted connection. Never rejects. */
-export async function serveConnection<Exit>(
-  gateway: Gateway,
+export async function serveConnection<Exit, Client extends ClientConnection<Exit>>(
+  gateway: TunnelGateway,
   listener: ListenerConfig,
-  client: ClientConnection<Exit>,
-  servePlainHttp: ServePlainHttp,
+  client: Client & ClientConnection<Exit>,
+  servePlainHttp: ServePlainHttp<Client>,
 ): Promise<void> {
   const session = gateway.sessions.begin(listener.name, client.address, client.port);
   session.onCut(() => client.destroy());
@@ -34,7 +33,7 @@ export async function serveConnection<Exit>(
     else if (first.type === 'connect') await serveConnect(gateway, session, client, first.lines);
     else {
       handedOver = true;
-      servePlainHttp(client.intoStream(), session);
+      servePlainHttp(client, session);
     }
   } catch (error) {
     answerUnread(client, listener, session, session.fail(error));
@@ -44,7 +43,7 @@ export async function serveConnection<Exit>(
 }
 
 async function serveConnect<Exit>(
-  gateway: Gateway,
+  gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
   lines: string[],

@@ -45,7 +45,9 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   };
   server.on('connection', (socket: Socket) => {
     ignoreErrors(socket);
-    void serveConnection(gateway, listener, new StreamClient(socket), servePlainHttp);
+    void serveConnection(gateway, listener, new StreamClient(socket), (client, firstSession) =>
+      servePlainHttp(client.intoStream(), firstSession),
+    );
   });
   server.on('request', (req, res) => requests.serve(req, res, { expectsContinue: false }));
   server.on('checkContinue', (req, res) => requests.serve(req, res, { expectsContinue: true }));
@@ -214,6 +216,8 @@ class HttpSessions {
 
   /** Bytes that Node's parser refused, or a head that did not come in time. */
   refuseUnread(error: NodeJS.ErrnoException, socket: Socket): void {
+    // Refused already: the parser reads on, but what it finds is nobody's request any more.
+    if (socket.writableEnded) return;
     const failure = parserFailure(error);
     const serving = this.#serving.get(socket);
     if (serving) {

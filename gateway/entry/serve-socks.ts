@@ -2,7 +2,7 @@
 // It speaks the protocol's bytes on the socket; who may go where is openTunnel's path to find out.
 
 import { type Credentials, credentialsHelp, credentialsRequired, prove } from '../admission/identify.ts';
-import type { Gateway } from '../gateway.ts';
+import type { TunnelGateway } from '../gateway.ts';
 import { openTunnel, type TunnelReplies } from '../open-tunnel.ts';
 import { Failure } from '../session/failure.ts';
 import type { Session } from '../session/session.ts';
@@ -23,7 +23,7 @@ type Method = typeof methodNone | typeof methodPassword;
 
 /** Serves a connection whose first byte was 5. Never rejects for what a client does; the caller finishes the session. */
 export async function serveSocks<Exit>(
-  gateway: Gateway,
+  gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
 ): Promise<void> {
@@ -53,7 +53,7 @@ export async function serveSocks<Exit>(
 
 /** The password is proved at once, as RFC 1929 wants its answer before the request; admit() then finds it proved. */
 async function readPassword<Exit>(
-  gateway: Gateway,
+  gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
   machine: SocksMachine,

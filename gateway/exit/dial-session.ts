@@ -1,7 +1,7 @@
 // Dials for a session: notes stage, time and outcome, and asks once more whether the policy that came into force
 // meanwhile still allows it. The connecting is dial()'s.
 
-import type { Gateway } from '../gateway.ts';
+import type { TunnelGateway } from '../gateway.ts';
 import { Failure } from '../session/failure.ts';
 import { isCurrent, objection } from '../session/redecide.ts';
 import type { Dialled, Session } from '../session/session.ts';
@@ -12,7 +12,7 @@ import type { Dialled, Session } from '../session/session.ts';
  */
 export async function dialForSession<T extends { dialled: Dialled }>(
   session: Session,
-  { holder, admission: { cluster } }: Pick<Gateway, 'holder' | 'admission'>,
+  { holder, sessions, admission: { cluster } }: TunnelGateway,
   connect: () => Promise<T>,
   abandon: (connection: T) => void,
 ): Promise<T> {
@@ -22,6 +22,7 @@ export async function dialForSession<T extends { dialled: Dialled }>(
     session.connectMs = performance.now() - before;
   });
   session.dialledTo(connection.dialled);
+  sessions.hasDialled(session);
   const current = holder.current();
   const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);
   if (found !== null) {

@@ -31,7 +31,16 @@ const longestWaitMs = 1000;
 /** Turns after which Node's loop gets one in any case. */
 const mostTurnsAlone = 256;
 
-const nodeTurn = () => new Promise<void>(resolve => void setImmediate(resolve));
+const nothing = () => {};
+
+/** Resolves within the next turn of Node's loop. */
+async function nodeTurn(): Promise<void> {
+  await new Promise(resolve => void setImmediate(resolve));
+  // Node takes back what makes its loop turn for immediates only after the code that this promise resumes, and that
+  // code does not return before the next turn is wanted: the loop would never be seen at rest. One more immediate that
+  // keeps nobody awake makes Node look at once; where others wait, it leaves things as they are.
+  clearImmediate(setImmediate(nothing).unref());
+}
 
 export class EventLoop {
   readonly kernel: Kernel;
@@ -41,29 +50,36 @@ export class EventLoop {
   /** Of each descriptor, counted up with each new watcher: an event of the one before is told by it. */
   readonly #tags: number[] = [];
   readonly #wheel: TimerWheel;
+  readonly #owned: Uint8Array | null;
   #deferred: Deferred[] = [];
   #resuming: Deferred[] = [];
   #nodeWants = true;
   #turnsAlone = 0;
   #stopped = false;
+  /** Turns so far: a loop without work makes about one a second. */
+  turns = 0;
   #onError: (error: unknown) => void = error => {
     throw error;
   };
   /** Milliseconds on performance.now(), taken once a turn. */
   now = performance.now();
 
-  private constructor(kernel: Kernel) {
+  private constructor(kernel: Kernel, owned: Uint8Array | null) {
     this.kernel = kernel;
+    this.#owned = owned;
     this.#wheel = new TimerWheel(this.now);
     this.#poll = kernel.createPoll();
     this.#nodeDescriptor = kernel.nodeDescriptor();
     kernel.watch(this.#poll, this.#nodeDescriptor, EPOLLIN, 0);
   }
 
-  /** Null where the calls it stands on cannot be made. */
-  static async open(): Promise<EventLoop | null> {
+  /**
+   * Null where the calls it stands on cannot be made.
+   * @param owned gets a 1 for each descriptor that is watched: what to close if the thread dies
+   */
+  static async open(owned: Uint8Array | null = null): Promise<EventLoop | null> {
     const kernel = await Kernel.open();
-    return kernel && new EventLoop(kernel);
+    return kernel && new EventLoop(kernel, owned);
   }
 
   /** Calls the watcher for each event of the descriptor until `forget`. @throws as the operating system says */
@@ -72,11 +88,13 @@ export class EventLoop {
     this.#tags[descriptor] = tag;
     this.kernel.watch(this.#poll, descriptor, events >>> 0, tag);
     this.#watchers[descriptor] = watcher;
+    if (this.#owned && descriptor < this.#owned.length) this.#owned[descriptor] = 1;
   }
 
   /** No event of the descriptor is told any more. To be called before it is closed. */
   forget(descriptor: number): void {
     this.#watchers[descriptor] = undefined;
+    if (this.#owned && descriptor < this.#owned.length) this.#owned[descriptor] = 0;
   }
 
   /** The same for a descriptor that stays open. */
@@ -134,6 +152,7 @@ export class EventLoop {
   #turn(): void {
     const count = this.kernel.wait(this.#poll, this.#timeoutMs());
     this.now = performance.now();
+    this.turns += 1;
     if (++this.#turnsAlone >= mostTurnsAlone) this.#nodeWants = true;
     if (count < 0 && count !== -EINTR) throw systemError('epoll_wait', -count);
     for (let at = 0; at < count; at++) this.#dispatch(at * eventWords + eventDataWord);

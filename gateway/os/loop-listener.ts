@@ -67,6 +67,10 @@ export function listenOn(kernel: Kernel, { address, port, backlog, shared }: Lis
   return descriptor;
 }
 
+/** Where a descriptor listens. */
+export const localEndpoint = (kernel: Kernel, descriptor: number): Endpoint =>
+  endpointOf(kernel.localAddress(descriptor));
+
 export interface ListenerUser {
   /** Takes the descriptor over. */
   accepted(descriptor: number, peer: Endpoint): void;
@@ -86,10 +90,6 @@ export class LoopListener {
     this.#descriptor = descriptor;
     this.#user = user;
     loop.watch(descriptor, EPOLLIN, this);
-  }
-
-  get endpoint(): Endpoint {
-    return endpointOf(this.#loop.kernel.localAddress(this.#descriptor));
   }
 
   ready(): void {

@@ -20,10 +20,17 @@ const retryMs = 250;
 /** Most bytes in one write. */
 const batchBytes = 256 * 1024;
 
+interface Lines {
+  readonly text: string;
+  readonly count: number;
+}
+
+const countOf = (queue: readonly Lines[]) => queue.reduce((sum, { count }) => sum + count, 0);
+
 export class DecisionLog {
   readonly #options: DecisionLogOptions;
   #descriptor: number;
-  #lines: string[] = [];
+  #queue: Lines[] = [];
   /** What a write has begun with: bytes of it may be out already. */
   #batch: Buffer | null = null;
   #batchLines = 0;
@@ -53,13 +60,14 @@ export class DecisionLog {
     return this.#failing;
   }
 
-  append(line: string): void {
-    const length = Buffer.byteLength(line);
+  /** @param count how many lines it is */
+  append(text: string, count = 1): void {
+    const length = Buffer.byteLength(text);
     if (this.#closed || this.#queuedBytes + length > this.#options.queueBytes) {
-      this.dropped += 1;
+      this.dropped += count;
       return;
     }
-    this.#lines.push(line);
+    this.#queue.push({ text, count });
     this.#queuedBytes += length;
     this.#schedule(gatherMs);
   }
@@ -76,11 +84,12 @@ export class DecisionLog {
   #nextBatch(): Buffer | null {
     if (this.#batch) return this.#batch;
     let length = 0;
-    let count = 0;
-    while (count < this.#lines.length && length < batchBytes) length += this.#lines[count++]!.length;
-    if (count === 0) return null;
-    this.#batch = Buffer.from(this.#lines.splice(0, count).join(''));
-    this.#batchLines = count;
+    let entries = 0;
+    while (entries < this.#queue.length && length < batchBytes) length += this.#queue[entries++]!.text.length;
+    if (entries === 0) return null;
+    const taken = this.#queue.splice(0, entries);
+    this.#batch = Buffer.from(taken.map(({ text }) => text).join(''));
+    this.#batchLines = countOf(taken);
     return this.#batch;
   }
 
@@ -107,7 +116,7 @@ export class DecisionLog {
     const whole = length === this.#batch!.length;
     if (whole) this.written += this.#batchLines;
     this.#batch = whole ? null : this.#batch!.subarray(length);
-    if (this.#batch || this.#lines.length > 0) this.#write();
+    if (this.#batch || this.#queue.length > 0) this.#write();
     else this.#idle?.();
   }
 
@@ -145,7 +154,7 @@ export class DecisionLog {
     clearTimeout(deadline);
     this.#closed = true;
     if (this.#timer) clearTimeout(this.#timer);
-    this.dropped += this.#lines.length + (this.#batch ? this.#batchLines : 0);
+    this.dropped += countOf(this.#queue) + (this.#batch ? this.#batchLines : 0);
     return this.dropped;
   }
 
@@ -159,7 +168,7 @@ export class DecisionLog {
         writeSync(this.#descriptor, batch);
       }
     } catch {
-      this.dropped += this.#lines.length + 1;
+      this.dropped += countOf(this.#queue) + 1;
     }
   }
 }

@@ -130,6 +130,18 @@ export const metricTable = {
   sallyport_token_reviews_total: ['counter', ['result'], 'ServiceAccount tokens reviewed by the API server.'],
   sallyport_tokens_remembered: ['gauge', [], 'Reviewed tokens in memory, as keyed digests.'],
   sallyport_tokens_waiting: ['gauge', [], 'Tokens that wait for their review.'],
+  sallyport_threads: [
+    'gauge',
+    [],
+    'Data-plane threads; 0 where the one thread of everything does their work.',
+  ],
+  sallyport_thread_connections_total: [
+    'counter',
+    ['thread'],
+    'Connections accepted by each data-plane thread.',
+  ],
+  sallyport_thread_deaths_total: ['counter', [], 'Data-plane threads that died and were replaced.'],
+  sallyport_relay_pipes: ['gauge', [], 'Pipes that move bulk now, two descriptors each.'],
   sallyport_draining: ['gauge', [], '1 once the gateway is shutting down, else 0.'],
 } as const;
 

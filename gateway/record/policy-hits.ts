@@ -12,6 +12,13 @@ export class PolicyHits {
     return this.#counts;
   }
 
+  /** The sums with those of other threads. */
+  with(others: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
+    const sums = new Map(this.#counts);
+    for (const [policy, count] of others) sums.set(policy, (sums.get(policy) ?? 0) + count);
+    return sums;
+  }
+
   observe({ decision }: Session): void {
     const policy = decision?.policy;
     if (policy) this.#counts.set(policy, (this.#counts.get(policy) ?? 0) + 1);

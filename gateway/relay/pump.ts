@@ -113,12 +113,23 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     this.#loop.setTimer(this, Math.min(this.#silenceMs, keepAliveAfterMs));
     this.#down.held = down;
     if (up !== null && up.length > 0) this.#pass(up);
-    this.socketReady();
+    this.#moveBoth();
   }
 
-  socketReady(): void {
+  socketReady(socket: LoopSocket): void {
+    this.#moveBoth();
+    if (socket.broken && !this.#isOver) this.#lookForReset(socket);
+  }
+
+  #moveBoth(): void {
     this.#move(this.#up);
     this.#move(this.#down);
+  }
+
+  /** A reset of a side that is not being read: it has ended already, or the other side takes nothing. */
+  #lookForReset(socket: LoopSocket): void {
+    const error = socket.pendingError('recv');
+    if (error) this.#brokeBy(socket, error.code!);
   }
 
   /** Milliseconds of silence that the tunnel may have now. */
@@ -281,8 +292,11 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
   }
 
   #broke(socket: LoopSocket, result: number): void {
-    const reason = socket === this.#up.from ? 'client-reset' : 'destination-reset';
-    this.#observer.close(reason, systemErrorName(-result));
+    this.#brokeBy(socket, systemErrorName(-result));
+  }
+
+  #brokeBy(socket: LoopSocket, code: string): void {
+    this.#observer.close(socket === this.#up.from ? 'client-reset' : 'destination-reset', code);
     this.#abort();
   }
 

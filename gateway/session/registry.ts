@@ -3,18 +3,26 @@
 
 import type { Snapshot } from '../../config/snapshot.ts';
 import { Failure } from './failure.ts';
+import type { OpenCounts } from './open-counts.ts';
+import type { LeftSession } from './open-sessions.ts';
 import { type CloseReason, Session } from './session.ts';
 
-interface SessionObserver {
+export interface SessionObserver {
   /** Called once for each session, when it has ended. */
   finished(session: Session): void;
   /** Called for a session that is open longer than the progress interval. */
   progressed(session: Session): void;
+  /** Called when a session began, and when it has dialled. */
+  noted?(session: Session, countSlot: number): void;
+  /** Called when a session goes on in another thread. */
+  moved?(session: Session): void;
 }
 
 export interface RegistryOptions {
   current(): Snapshot;
   observer: SessionObserver;
+  /** Of all threads together: the limits hold for the gateway. */
+  counts: OpenCounts;
   /** The most sessions that the process's descriptors allow; each takes two. */
   mostByDescriptors: number;
   /** A reason to refuse every new session now, such as a log that cannot be written. */
@@ -22,8 +30,8 @@ export interface RegistryOptions {
 }
 
 export class SessionRegistry {
-  readonly #open = new Set<Session>();
-  readonly #perClient = new Map<string, number>();
+  /** With the slot that each is counted in. */
+  readonly #open = new Map<Session, number>();
   readonly #options: RegistryOptions;
   #draining = false;
   #onEmpty: (() => void) | null = null;
@@ -32,8 +40,14 @@ export class SessionRegistry {
     this.#options = options;
   }
 
+  /** Open sessions of this thread. */
   get size(): number {
     return this.#open.size;
+  }
+
+  /** Open sessions of the gateway. */
+  get total(): number {
+    return this.#options.counts.total;
   }
 
   get draining(): boolean {
@@ -41,49 +55,75 @@ export class SessionRegistry {
   }
 
   [Symbol.iterator](): IterableIterator<Session> {
-    return this.#open.values();
+    return this.#open.keys();
   }
 
-  /** Begins a session. One over a limit begins too, to be answered and recorded, with `overLimit` set. */
-  begin(listener: string, clientAddress: string, clientPort: number): Session {
+  /**
+   * Begins a session. One over a limit begins too, to be answered and recorded, with `overLimit` set.
+   * @param earlierMs how long ago the connection was accepted, where another thread did that
+   */
+  begin(listener: string, clientAddress: string, clientPort: number, earlierMs = 0): Session {
+    const { counts } = this.#options;
     const snapshot = this.#options.current();
-    const overLimit = this.#limitReached(snapshot, clientAddress);
-    const session = new Session({ listener, clientAddress, clientPort, snapshot, overLimit }, s =>
-      this.#end(s),
-    );
-    this.#open.add(session);
-    this.#perClient.set(clientAddress, (this.#perClient.get(clientAddress) ?? 0) + 1);
+    const slot = counts.enter(clientAddress);
+    const overLimit = this.#limitReached(snapshot, counts.inSlot(slot));
+    const origin = { listener, clientAddress, clientPort, snapshot, overLimit, earlierMs };
+    const session: Session = new Session(origin, () => {
+      this.#leave(session);
+      this.#options.observer.finished(session);
+      if (this.#open.size === 0) this.#onEmpty?.();
+    });
+    this.#open.set(session, slot);
+    this.#options.observer.noted?.(session, slot);
     return session;
   }
 
-  #most(snapshot: Snapshot): number {
-    return Math.min(snapshot.config.limits.sessions, this.#options.mostByDescriptors);
+  /** The session has a connection. */
+  hasDialled(session: Session): void {
+    this.#options.observer.noted?.(session, this.#open.get(session)!);
   }
 
-  #limitReached(snapshot: Snapshot, clientAddress: string): Failure | null {
+  /** Records a session that a thread left when it died. What it moved is not known any more. */
+  recordLeft(left: LeftSession): void {
+    const { countSlot, startedAtMs, id, listener, clientAddress, clientPort, ...facts } = left;
+    const earlierMs = Date.now() - startedAtMs;
+    const snapshot = this.#options.current();
+    const origin = { id, listener, clientAddress, clientPort, snapshot, overLimit: null, earlierMs };
+    const session = new Session(origin, this.#options.observer.finished);
+    Object.assign(session, facts);
+    session.close('internal', 'the data-plane thread that carried it died; what it moved is not known');
+    this.#options.counts.leave(countSlot);
+    session.finish();
+  }
+
+  /** Another thread goes on with the session: it is no longer counted here, and leaves no record. */
+  moveAway(session: Session): void {
+    session.moveAway();
+    this.#leave(session);
+    this.#options.observer.moved?.(session);
+  }
+
+  #leave(session: Session): void {
+    this.#options.counts.leave(this.#open.get(session)!);
+    this.#open.delete(session);
+  }
+
+  /** @param ofClient open sessions of the client, this one included */
+  #limitReached(snapshot: Snapshot, ofClient: number): Failure | null {
     if (this.#draining) return new Failure('draining', 'the gateway is shutting down');
     const refusal = this.#options.refuseAll();
     if (refusal) return refusal;
-    const most = this.#most(snapshot);
-    if (this.#open.size >= most)
+    const { limits } = snapshot.config;
+    const most = Math.min(limits.sessions, this.#options.mostByDescriptors);
+    if (this.total > most)
       return new Failure('session-limit', `the gateway's ${most} sessions are all in use`);
-    const mostPerClient = snapshot.config.limits.sessionsPerClient;
-    if ((this.#perClient.get(clientAddress) ?? 0) < mostPerClient) return null;
-    return new Failure('client-limit', `this client's ${mostPerClient} sessions are all in use`);
-  }
-
-  #end(session: Session): void {
-    this.#open.delete(session);
-    const left = (this.#perClient.get(session.clientAddress) ?? 1) - 1;
-    if (left > 0) this.#perClient.set(session.clientAddress, left);
-    else this.#perClient.delete(session.clientAddress);
-    this.#options.observer.finished(session);
-    if (this.#open.size === 0) this.#onEmpty?.();
+    if (ofClient <= limits.sessionsPerClient) return null;
+    return new Failure('client-limit', `this client's ${limits.sessionsPerClient} sessions are all in use`);
   }
 
   /** Reports each session that has been open for another whole interval since the last sweep. */
   sweepProgress(sweepMs: number): void {
-    for (const session of this.#open) {
+    for (const session of this.#open.keys()) {
       const interval = session.snapshot.config.limits.progressInterval;
       const elapsed = session.elapsedMs();
       if (Math.floor(elapsed / interval) > Math.floor(Math.max(0, elapsed - sweepMs) / interval))
@@ -107,6 +147,6 @@ export class SessionRegistry {
 
   /** Ends every open session, with a record. */
   cutAll(reason: CloseReason): void {
-    for (const session of this.#open) session.cut(reason);
+    for (const session of this.#open.keys()) session.cut(reason);
   }
 }

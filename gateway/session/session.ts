@@ -53,9 +53,7 @@ const prefix = randomFillSync(Buffer.alloc(6)).toString('hex');
 const nextId = () => `${prefix}-${(++sequence).toString(36)}`;
 
 export class Session {
-  readonly id = nextId();
-  /** Epoch milliseconds. */
-  readonly startedAtMs = Date.now();
+  readonly id: string;
   readonly listener: string;
   readonly clientAddress: string;
   readonly clientPort: number;
@@ -100,12 +98,15 @@ export class Session {
   /** What nobody foresaw; for the gateway's own messages, never for the client or the record. */
   internalError: unknown = null;
 
-  readonly #startedAt = performance.now();
+  readonly #startedAt: number;
   readonly #onFinish: (session: Session) => void;
   #cut: ((reason: CloseReason) => void) | null = null;
   #finished = false;
 
   constructor(origin: SessionOrigin, onFinish: (session: Session) => void) {
+    const { earlierMs = 0, id = nextId() } = origin;
+    this.id = id;
+    this.#startedAt = performance.now() - earlierMs;
     this.listener = origin.listener;
     this.clientAddress = origin.clientAddress;
     this.clientPort = origin.clientPort;
@@ -158,6 +159,12 @@ export class Session {
     this.#cut?.(reason);
   }
 
+  /** Another thread goes on with it under another id: it leaves no record here. */
+  moveAway(): void {
+    this.#finished = true;
+    this.#cut = null;
+  }
+
   /** Hands the session over, once; from the one `finally` of its path. */
   finish(): void {
     if (this.#finished) return;
@@ -174,6 +181,10 @@ export interface SessionOrigin {
   clientPort: number;
   snapshot: Snapshot;
   overLimit: Failure | null;
+  /** How long ago it began, milliseconds; 0 by default. */
+  earlierMs?: number;
+  /** That of a session which another thread began; by default a new one. */
+  id?: string;
 }
 
 /** The peer of a socket; empty where the client was gone before it could be asked. */

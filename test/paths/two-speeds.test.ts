@@ -359,7 +359,7 @@ const cases: Case[] = [
       () => 'GET /path HTTP/1.1\r\nHost: web.test\r\n\r\n',
     ),
   ),
-  once(head('words that are no request', 'bad-request', () => 'hello there, proxy\r\n\r\n')),
+  ...inEveryCut(head('words that are no request', 'bad-request', () => 'hello there, proxy\r\n\r\n')),
   // denied, not found, refused
   ...bothWays('denied by a name', 'denied-by-name', world => at('blocked.test', world)),
   ...bothWays('no policy for the name', 'denied-by-name', world => at('nobody.example', world)),

@@ -13,6 +13,8 @@ import type { SessionRecord } from './session-record.ts';
 import { eventually, within } from './waiting.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
+/** The launcher's own: what is started a hundred times need not be compiled a hundred times. */
+const compileCache = path.join(root, 'node_modules/.cache/compile');
 
 export interface GatewayOptions {
   /** Laid over the defaults below: objects are merged, everything else replaced. */
@@ -84,6 +86,9 @@ const defaults = (options: GatewayOptions) => ({
   log: { output: 'stdout', messages: 'json' },
 });
 
+/** Laid over every configuration: the same tests on another data plane, e.g. `{"threads": 2}`. */
+const everyConfig = JSON.parse(process.env['SALLYPORT_TEST_CONFIG'] ?? '{}') as Record<string, unknown>;
+
 const isPlain = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -110,7 +115,7 @@ async function writeFiles(options: GatewayOptions): Promise<Files> {
   const folder = await mkdtemp(path.join(tmpdir(), 'sallyport-test-'));
   await mkdir(path.join(folder, 'policies'));
   const configFile = path.join(folder, 'gateway.yaml');
-  const configured = merge(defaults(options), options.config ?? {});
+  const configured = merge(merge(defaults(options), everyConfig), options.config ?? {});
   const files: Files = {
     folder,
     configFile,
@@ -129,7 +134,7 @@ function launch(files: Files, options: GatewayOptions): ChildProcess {
   const child = spawn(command!, rest, {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NODE_OPTIONS: '', ...options.env },
+    env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: compileCache, ...options.env },
   });
   const kill = () => child.kill('SIGKILL');
   process.on('exit', kill);

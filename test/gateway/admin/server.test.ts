@@ -18,7 +18,7 @@ const fine: Readiness = {
 const options: AdminOptions = {
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
   readiness: () => fine,
-  egressAddresses: () => ({ addresses: ['192.0.2.10', '192.0.2.11'], more: 1 }),
+  egressAddresses: async () => ({ addresses: ['192.0.2.10', '192.0.2.11'], more: 1 }),
 };
 
 async function start(t: ExecutionContext, changes: Partial<AdminOptions> = {}, address = '127.0.0.1') {

@@ -1,0 +1,107 @@
+// The open sessions of a thread as its successor or the control thread would need them if it died: in shared memory, a
+// slot each, so that even then every session leaves a record. It holds what identifies a session, not what it moved.
+
+import type { Session } from './session.ts';
+
+/** What is known of a session that a dead thread left. */
+export interface LeftSession {
+  readonly id: string;
+  readonly listener: string;
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  readonly protocol: Session['protocol'];
+  readonly stage: Session['stage'];
+  readonly destination: Session['destination'];
+  readonly decision: Session['decision'];
+  readonly dialled: Session['dialled'];
+  /** Epoch milliseconds. */
+  readonly startedAtMs: number;
+  /** Where it is counted (open-counts.ts). */
+  readonly countSlot: number;
+}
+
+/** A slot is the length of its text, then the text as JSON; a decision's reason is at most 300 characters. */
+const slotBytes = 2048;
+const lengthBytes = 2;
+
+export class OpenSessions {
+  readonly #bytes: Buffer;
+  readonly #slots = new Map<Session, number>();
+  readonly #free: number[] = [];
+  #used = 0;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.#bytes = Buffer.from(shared);
+  }
+
+  /** Memory for so many sessions; those past it are not kept. The kernel gives it as it is used. */
+  static memoryFor(most: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(most * slotBytes);
+  }
+
+  /** A session began, or more is known of it. */
+  note(session: Session, countSlot: number): void {
+    const slot = this.#slots.get(session) ?? this.#take(session);
+    if (slot === null) return;
+    const at = slot * slotBytes;
+    const text = JSON.stringify(factsOf(session, countSlot));
+    const fits = Buffer.byteLength(text) <= slotBytes - lengthBytes;
+    if (fits) this.#bytes.writeUInt16LE(this.#bytes.write(text, at + lengthBytes), at);
+  }
+
+  #take(session: Session): number | null {
+    const slot = this.#free.pop() ?? this.#used;
+    if ((slot + 1) * slotBytes > this.#bytes.length) return null;
+    if (slot === this.#used) this.#used += 1;
+    this.#slots.set(session, slot);
+    return slot;
+  }
+
+  forget(session: Session): void {
+    const slot = this.#slots.get(session);
+    if (slot === undefined) return;
+    this.#slots.delete(session);
+    this.#bytes.writeUInt16LE(0, slot * slotBytes);
+    this.#free.push(slot);
+  }
+
+  /** What a thread left in this memory. */
+  static *left(shared: SharedArrayBuffer): Generator<LeftSession> {
+    const bytes = Buffer.from(shared);
+    for (let at = 0; at < bytes.length; at += slotBytes) {
+      const length = bytes.readUInt16LE(at);
+      if (length === 0) continue;
+      const text = bytes.toString('utf8', at + lengthBytes, at + lengthBytes + length);
+      const facts = parsed(text);
+      if (facts) yield facts;
+    }
+  }
+}
+
+/** Null for a slot that the thread died over. */
+function parsed(text: string): LeftSession | null {
+  try {
+    return JSON.parse(text) as LeftSession;
+  } catch {
+    return null;
+  }
+}
+
+function factsOf(session: Session, countSlot: number): LeftSession {
+  const { id, listener, clientAddress, clientPort, protocol, stage, destination, decision, dialled } =
+    session;
+  const startedAtMs = Date.now() - session.elapsedMs();
+  return {
+    id,
+    listener,
+    clientAddress,
+    clientPort,
+    protocol,
+    stage,
+    destination,
+    decision,
+    dialled,
+    startedAtMs,
+    countSlot,
+  };
+}

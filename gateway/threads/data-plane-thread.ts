@@ -1,0 +1,265 @@
+// A data-plane thread: an event loop of its own that accepts, admits, dials and relays, with its own copy of the policy
+// and its own sessions. What must be known once it asks the control thread; plain HTTP it hands over whole. It reads no
+// file and writes no log.
+
+import { flushCompileCache } from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+import { createHolder, type Holder } from '../../config/holder.ts';
+import { buildSnapshotInTurns, type Snapshot } from '../../config/snapshot.ts';
+import { DenialExplainer } from '../admission/nearest-rule.ts';
+import { NameResolver } from '../admission/resolve.ts';
+import { PiecesOfDocuments } from '../documents-in-pieces.ts';
+import { acceptConnections } from '../entry/accept-connections.ts';
+import type { LoopWays } from '../entry/loop-client.ts';
+import { LocalAddresses } from '../exit/local-addresses.ts';
+import type { TunnelGateway } from '../gateway.ts';
+import { openLoopWays } from '../loop-ways.ts';
+import type { LoopListener } from '../os/loop-listener.ts';
+import { recordSessions } from '../record/finished-sessions.ts';
+import { PolicyHits } from '../record/policy-hits.ts';
+import { countDialled } from '../session/dialled-counts.ts';
+import { Failure } from '../session/failure.ts';
+import { cutLost } from '../session/lost-source.ts';
+import { OpenCounts } from '../session/open-counts.ts';
+import { OpenSessions } from '../session/open-sessions.ts';
+import { Expiries, redecideAll } from '../session/redecide.ts';
+import { SessionRegistry } from '../session/registry.ts';
+import type { Session } from '../session/session.ts';
+import { AskedIdentity, askedLookUp, askedVerifier } from './asked-admission.ts';
+import {
+  type FromThread,
+  type Handlers,
+  handle,
+  type SnapshotCore,
+  type ThreadBirth,
+  type ToThread,
+} from './messages.ts';
+import { Asker } from './questions.ts';
+import { RecordBatches } from './record-batches.ts';
+import { ThreadMemory } from './thread-memory.ts';
+
+const sweepMs = 1_000;
+
+const birth = workerData as ThreadBirth;
+const post = (message: FromThread) => parentPort!.postMessage(message);
+const nextTurn = () => new Promise<void>(resolve => void setImmediate(resolve));
+
+const stackOf = (error: unknown) => (error instanceof Error ? error.stack : String(error));
+
+class DataPlaneThread {
+  readonly #ways: LoopWays;
+  readonly #memory = new ThreadMemory(birth.threadMemory);
+  readonly #asker = new Asker((id, question) => post({ kind: 'ask', id, question }));
+  readonly #identity: AskedIdentity | null;
+  readonly #resolver = new NameResolver(askedLookUp(this.#asker));
+  readonly #local = new LocalAddresses();
+  readonly #hits = new PolicyHits();
+  readonly #expiries = new Expiries();
+  readonly #openSessions = new OpenSessions(birth.openSessions);
+  readonly #records: RecordBatches;
+  readonly #listeners: LoopListener[] = [];
+  #holder: Holder<Snapshot> | null = null;
+  #gateway: TunnelGateway | null = null;
+  #core: SnapshotCore | null = null;
+  #pieces = new PiecesOfDocuments();
+  /** Hits and misses of the names remembered here, as they were last told. */
+  #told = { hits: 0, misses: 0, pipes: 0 };
+
+  constructor(ways: LoopWays) {
+    this.#ways = ways;
+    this.#identity = birth.knowsCluster
+      ? new AskedIdentity(this.#asker, () => this.#memory.identityVersion)
+      : null;
+    const mostBytes = () => this.#holder!.current().config.log.queueBytes;
+    this.#records = new RecordBatches(ways.loop, this.#memory, mostBytes, batch =>
+      post({ kind: 'records', ...batch }),
+    );
+    ways.loop.onError(error =>
+      post({ kind: 'tell', level: 'error', fields: { error: stackOf(error) }, text: unforeseen }),
+    );
+    parentPort!.on('message', (message: ToThread) => handle(this.#handlers, message));
+    this.#sweepLater();
+  }
+
+  readonly #handlers: Handlers<ToThread> = {
+    snapshot: ({ core }) => {
+      this.#core = core;
+      this.#pieces = new PiecesOfDocuments();
+    },
+    piece: ({ piece }) => this.#pieces.take(piece),
+    take: () => this.#takeSnapshot(),
+    listen: ({ listeners }) => this.#listen(listeners),
+    answer: ({ id, answer }) => this.#asker.answered(id, answer),
+    workloads: ({ changes }) => this.#workloadsChanged(changes),
+    addresses: () => this.#addressesChanged(),
+    report: ({ id }) => this.#report(id),
+    drain: ({ deadlineMs }) => this.#drain(deadlineMs),
+    cut: () => this.#gateway?.sessions.cutAll('drain-deadline'),
+    end: () => this.#end(),
+  };
+
+  /** Builds what came, whole, and puts it in force: for new sessions and for those that are open. */
+  async #takeSnapshot(): Promise<void> {
+    const { ranges, ...input } = this.#core!;
+    const { documents } = this.#pieces;
+    this.#core = null;
+    this.#pieces = new PiecesOfDocuments();
+    const cluster = { documents: [], ranges, problems: [] };
+    const { snapshot } = await buildSnapshotInTurns({ ...input, documents, cluster }, nextTurn);
+    this.#expiries.use(snapshot, Date.now());
+    this.#hits.keep(snapshot.policy);
+    let sessionsCut = 0;
+    if (this.#holder === null) this.#begin(snapshot);
+    else {
+      this.#holder.swap(snapshot);
+      sessionsCut = redecideAll(this.#gateway!.sessions, snapshot, this.#identity);
+    }
+    post({ kind: 'in-force', generation: snapshot.generation, sessionsCut });
+  }
+
+  #begin(first: Snapshot): void {
+    const holder = createHolder(first);
+    this.#holder = holder;
+    const recorded = recordSessions({
+      tally: this.#memory.tally,
+      hits: this.#hits,
+      append: line => this.#records.append(line),
+      reportInternal: session => this.#reportInternal(session),
+    });
+    const sessions = new SessionRegistry({
+      current: holder.current,
+      counts: new OpenCounts(birth.openCounts),
+      mostByDescriptors: birth.mostByDescriptors,
+      refuseAll: () => this.#refusal(holder.current()),
+      observer: {
+        ...recorded,
+        finished: session => {
+          this.#openSessions.forget(session);
+          recorded.finished(session);
+        },
+        noted: (session, countSlot) => this.#openSessions.note(session, countSlot),
+        moved: session => this.#openSessions.forget(session),
+      },
+    });
+    const admission = {
+      resolver: this.#resolver,
+      verifier: askedVerifier(this.#asker),
+      explainer: new DenialExplainer(),
+      local: this.#local,
+      cluster: this.#identity,
+    };
+    this.#gateway = { holder, sessions, admission };
+  }
+
+  #refusal({ config }: Snapshot): Failure | null {
+    const isRefused = config.log.onUnwritable === 'Refuse' && this.#memory.logIsUnwritable;
+    return isRefused ? new Failure('log-unwritable', 'the decision log cannot be written') : null;
+  }
+
+  #listen(listeners: Extract<ToThread, { kind: 'listen' }>['listeners']): void {
+    const gateway = this.#gateway!;
+    for (const { listener, descriptor } of listeners)
+      this.#listeners.push(
+        acceptConnections(listener, descriptor, {
+          gateway,
+          ways: this.#ways,
+          isFull: () => gateway.sessions.total >= birth.mostConnections,
+          acceptFailed: ({ code, message }) =>
+            post({ kind: 'accept-failed', code: code ?? 'unknown', message }),
+          accepted: () => this.#memory.add('accepted', 1),
+          servePlainHttp: ({ name }, client, session) => {
+            gateway.sessions.moveAway(session);
+            const { address, port } = client;
+            post({
+              kind: 'request',
+              request: {
+                connection: client.giveAway(),
+                listener: name,
+                client: { address, port },
+                earlierMs: session.elapsedMs(),
+              },
+            });
+          },
+        }),
+      );
+  }
+
+  #workloadsChanged(changes: Extract<ToThread, { kind: 'workloads' }>['changes']): void {
+    this.#identity?.changed(changes);
+    if (!this.#gateway) return;
+    const uids = new Set(changes.map(([uid]) => uid));
+    const affected = [...this.#gateway.sessions].filter(({ pod }) => pod && uids.has(pod.uid));
+    const sessionsCut = redecideAll(affected, this.#holder!.current(), this.#identity);
+    if (sessionsCut > 0)
+      post({ kind: 'tell', level: 'info', fields: { sessionsCut }, text: 'pods ended or changed' });
+  }
+
+  #addressesChanged(): void {
+    if (!this.#local.refresh() || !this.#gateway) return;
+    const sessionsCut = cutLost(this.#gateway.sessions, this.#local);
+    if (sessionsCut > 0)
+      post({
+        kind: 'tell',
+        level: 'info',
+        fields: { sessionsCut },
+        text: 'the addresses of this host changed',
+      });
+  }
+
+  #report(id: number): void {
+    const dialled = countDialled(this.#gateway?.sessions ?? []);
+    post({ kind: 'report', id, report: { dialled, hits: this.#hits.counts } });
+  }
+
+  #sweepLater(): void {
+    this.#ways.loop.after(sweepMs, () => {
+      this.#sweepLater();
+      this.#sweep();
+    });
+  }
+
+  /** What must be looked at now and then, and the gauges that nobody asks this thread for. */
+  #sweep(): void {
+    const { hits, misses } = this.#resolver.cache;
+    const pipes = this.#ways.pipes.inUse;
+    this.#memory.add('pipes', pipes - this.#told.pipes);
+    this.#memory.add('dnsHits', hits - this.#told.hits);
+    this.#memory.add('dnsMisses', misses - this.#told.misses);
+    this.#told = { hits, misses, pipes };
+    this.#addressesChanged();
+    const { sessions } = this.#gateway ?? {};
+    if (!sessions) return;
+    sessions.sweepProgress(sweepMs);
+    if (!this.#expiries.havePassed(Date.now())) return;
+    const sessionsCut = redecideAll(sessions, this.#holder!.current(), this.#identity);
+    post({ kind: 'tell', level: 'info', fields: { sessionsCut }, text: 'a rule expired' });
+  }
+
+  #reportInternal({ id, internalError }: Session): void {
+    const fields = { session: id, error: stackOf(internalError) };
+    post({ kind: 'tell', level: 'error', fields, text: 'a session failed on an error nobody foresaw' });
+  }
+
+  async #drain(deadlineMs: number): Promise<void> {
+    for (const listener of this.#listeners) listener.stop();
+    await this.#gateway?.sessions.drain(deadlineMs);
+    this.#records.flush();
+    post({ kind: 'drained' });
+  }
+
+  #end(): void {
+    this.#records.flush();
+    this.#ways.loop.stop();
+  }
+}
+
+const unforeseen = 'an event failed that nobody foresaw';
+
+// What this thread compiled, while there is time: a thread that is ended writes nothing.
+flushCompileCache();
+const ways = await openLoopWays('pump', birth.mostPipes, new Uint8Array(birth.descriptors));
+const thread = new DataPlaneThread(ways!);
+void thread;
+await ways!.loop.run();
+// Timers of look-ups that nobody waits for any more are not to hold the thread.
+process.exit();

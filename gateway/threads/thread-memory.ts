@@ -1,0 +1,67 @@
+// What a data-plane thread and the control thread share beside messages: counters that are read when somebody asks for
+// metrics, and facts that must hold at once. One for each thread.
+
+import { SessionTally } from '../record/session-tally.ts';
+
+/** Numbers that only the thread changes. */
+const counterNames = ['recordsDropped', 'dnsHits', 'dnsMisses', 'accepted', 'pipes'] as const;
+export type CounterName = (typeof counterNames)[number];
+
+/** 32-bit numbers that both change. */
+const identityVersionAt = 0;
+const logIsUnwritableAt = 1;
+const recordBytesAt = 2;
+const wordCount = 4;
+
+const counterBytes = Float64Array.BYTES_PER_ELEMENT * counterNames.length;
+const tallyBytes = Float64Array.BYTES_PER_ELEMENT * SessionTally.length;
+
+export class ThreadMemory {
+  readonly shared: SharedArrayBuffer;
+  readonly tally: SessionTally;
+  readonly #counters: Float64Array;
+  readonly #words: Int32Array;
+
+  constructor(shared = new SharedArrayBuffer(tallyBytes + counterBytes + 4 * wordCount)) {
+    this.shared = shared;
+    this.tally = new SessionTally(new Float64Array(shared, 0, SessionTally.length));
+    this.#counters = new Float64Array(shared, tallyBytes, counterNames.length);
+    this.#words = new Int32Array(shared, tallyBytes + counterBytes, wordCount);
+  }
+
+  counter(name: CounterName): number {
+    return this.#counters[counterNames.indexOf(name)]!;
+  }
+
+  /** Only of the thread's own side. A thread that takes another's place goes on from where that one was. */
+  add(name: CounterName, delta: number): void {
+    this.#counters[counterNames.indexOf(name)]! += delta;
+  }
+
+  /** Counts up with each change of whose an address is: what a thread remembers from before is not to be used. */
+  get identityVersion(): number {
+    return Atomics.load(this.#words, identityVersionAt);
+  }
+
+  identityChanged(): void {
+    Atomics.add(this.#words, identityVersionAt, 1);
+  }
+
+  /** Whether new sessions are to be refused because their records could not be written. */
+  get logIsUnwritable(): boolean {
+    return Atomics.load(this.#words, logIsUnwritableAt) !== 0;
+  }
+
+  set logIsUnwritable(isSo: boolean) {
+    Atomics.store(this.#words, logIsUnwritableAt, isSo ? 1 : 0);
+  }
+
+  /** Bytes of records on their way to the control thread. */
+  get recordBytes(): number {
+    return Atomics.load(this.#words, recordBytesAt);
+  }
+
+  addRecordBytes(bytes: number): void {
+    Atomics.add(this.#words, recordBytesAt, bytes);
+  }
+}
