@@ -1,24 +1,19 @@
-// The life of one plain HTTP request: parse, admit, a connection to the origin, both bodies streamed, finish.
-// The counterpart of open-tunnel.ts. Which transport carries it is origin-exchange's business.
+// The life of one plain HTTP request that Node's parser read: parse, admit, a connection to the origin, both bodies
+// streamed, finish. The counterpart of open-tunnel.ts. Requests without a body on a kept connection have a shorter way
+// to the same (entry/direct-client.ts).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import { admit } from './admission/admit.ts';
-import type { Permit } from './admission/permit.ts';
-import { endToEnd, pairsOf, valuesOf } from './entry/http-fields.ts';
+import { pairsOf, type RawFields, valuesOf } from './entry/http-fields.ts';
 import { httpRefusal } from './entry/http-replies.ts';
-import { type ProxyRequest, viaName } from './entry/proxy-request.ts';
+import type { ProxyRequest } from './entry/proxy-request.ts';
 import { admissionRequest, takeRequest } from './entry/take-request.ts';
 import { streamConnector } from './exit/connect-stream.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
-import {
-  type Exchange,
-  type OriginRequest,
-  type ResponseHandler,
-  startExchange,
-} from './exit/origin-exchange.ts';
 import { startNodeExchange } from './exit/origin-exchange-node.ts';
+import { bodyTooLarge, type Forward, forwardToOrigin, type Reply, respond } from './forward-to-origin.ts';
 import type { Gateway } from './gateway.ts';
 import { Failure } from './session/failure.ts';
 import { Leaving } from './session/leaving.ts';
@@ -43,9 +38,20 @@ export async function forwardRequest(
     checkBodyLength(req, session.snapshot.config.limits.requestBodyBytes);
     const asked = admissionRequest(req.method!, request);
     const permit = await admit(gateway.admission, session, asked, leaving);
-    const body = request.hasBody ? ownBody(req) : null;
-    const forward: Forward = { gateway, session, req, res, permit, request, body, leaving };
-    await (needsNode(req, request, options) ? forwardByNode(forward) : forwardByUndici(forward));
+    const forward: Forward = {
+      gateway,
+      session,
+      permit,
+      method: req.method!,
+      path: request.path,
+      fields: request.fields,
+      body: request.hasBody ? ownBody(req) : null,
+      trailers: () => req.rawTrailers,
+      leaving,
+      reply: new NodeReply(res, gateway),
+    };
+    if (needsNode(req, request, options)) await forwardByNode(forward, req, res);
+    else await forwardToOrigin(forward);
   } catch (error) {
     answerFailure(session, req, res, session.fail(error), options);
   } finally {
@@ -54,54 +60,13 @@ export async function forwardRequest(
   }
 }
 
-/** What one forwarded request is made of, once it is admitted. */
-interface Forward {
-  gateway: Gateway;
-  session: Session;
-  req: IncomingMessage;
-  res: ServerResponse;
-  permit: Permit;
-  request: ProxyRequest;
-  body: Readable | null;
-  leaving: Leaving;
-}
-
 /** What undici cannot send (see origin-exchange-node.ts). */
 function needsNode(req: IncomingMessage, request: ProxyRequest, options: ForwardOptions): boolean {
   return options.expectsContinue || request.path === '*' || valuesOf(req.rawHeaders, 'trailer').length > 0;
 }
 
-/** A kept connection that the origin was just closing is no failure of the request: it is sent once more, on a fresh one. */
-async function forwardByUndici(forward: Forward): Promise<void> {
-  const { gateway, session, permit } = forward;
-  const identity = `${session.identity.source} ${session.identity.name ?? session.clientAddress}`;
-  for (const fresh of [false, true]) {
-    const connection = await dialForSession(
-      session,
-      gateway,
-      () =>
-        gateway.pools.acquire({ permit, identity, fresh }, session.snapshot.config.limits, forward.leaving),
-      unused => gateway.pools.release(permit, identity, unused),
-    );
-    const mayRepeat = connection.reused && forward.body === null && isIdempotent(forward.req.method!);
-    try {
-      await respond(forward, handler => startExchange(connection, originRequest(forward), handler));
-      return;
-    } catch (error) {
-      connection.dead = true;
-      void connection.client.destroy();
-      if (
-        !(mayRepeat && error instanceof Failure && error.kind === 'origin-closed' && !forward.res.headersSent)
-      )
-        throw error;
-    } finally {
-      gateway.pools.release(permit, identity, connection);
-    }
-  }
-}
-
-async function forwardByNode(forward: Forward): Promise<void> {
-  const { session, permit, leaving, res } = forward;
+async function forwardByNode(forward: Forward, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { session, permit, leaving } = forward;
   const { limits } = session.snapshot.config;
   const connection = await dialForSession(
     session,
@@ -109,12 +74,12 @@ async function forwardByNode(forward: Forward): Promise<void> {
     () => dial(permit, streamConnector, limits, leaving),
     unused => unused.socket.destroy(),
   );
-  const request = originRequest(forward);
-  const expected = valuesOf(forward.req.rawHeaders, 'expect');
-  if (expected.length > 0) request.fields.push('Expect', expected[0]!);
-  if (forward.body) request.fields.push(...framing(forward.req));
+  const fields = [...forward.fields];
+  const expected = valuesOf(req.rawHeaders, 'expect');
+  if (expected.length > 0) fields.push('Expect', expected[0]!);
+  if (forward.body) fields.push(...framing(req));
   await respond(forward, handler =>
-    startNodeExchange(connection, request, handler, limits, () => res.writeContinue()),
+    startNodeExchange(connection, { ...forward, fields }, handler, limits, () => res.writeContinue()),
   ).finally(() => connection.socket.destroy());
 }
 
@@ -124,72 +89,59 @@ function framing(req: IncomingMessage): string[] {
   return req.headers['transfer-encoding'] ? ['Transfer-Encoding', 'chunked', ...trailers] : [];
 }
 
-/** RFC 9110 section 9.2.2. */
-const isIdempotent = (method: string) =>
-  ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'].includes(method);
+/** The client's response, by Node's server. */
+class NodeReply implements Reply {
+  readonly #res: ServerResponse;
+  readonly #gateway: Gateway;
 
-function originRequest({ req, request, body }: Forward): OriginRequest {
-  const { path, fields } = request;
-  return { method: req.method!, path, fields: [...fields], body, trailers: () => req.rawTrailers };
-}
+  constructor(res: ServerResponse, gateway: Gateway) {
+    this.#res = res;
+    this.#gateway = gateway;
+  }
 
-/** Runs an exchange into the client's response. Rejects with a Failure; resolves when the response is over. */
-function respond(forward: Forward, start: (handler: ResponseHandler) => Exchange): Promise<void> {
-  const { session, res, leaving } = forward;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const mostBody = session.snapshot.config.limits.requestBodyBytes;
-  const exchange = start({
-    sent(length) {
-      session.bytesUp += length;
-      if (mostBody === 0 || session.bytesUp <= mostBody) return;
-      reject(bodyTooLarge(mostBody));
-      exchange.abort();
-    },
-    information(head) {
-      if (head.status === 103 || head.status === 102) writeInformation(res, head.status, head.fields);
-    },
-    head({ status, reason, fields }) {
-      session.sawFirstByte();
-      session.http!.status = status;
-      session.stage = 'relay';
-      res.sendDate = false;
-      if (forward.gateway.sessions.draining) res.shouldKeepAlive = false;
-      res.writeHead(status, reason, [...endToEnd(fields), 'Via', `1.1 ${viaName}`] as unknown as string[]);
-      // The head goes now: a body may be long in coming, and the client is owed what the origin said.
-      res.flushHeaders();
-    },
-    data(chunk) {
-      session.bytesDown += chunk.length;
-      return res.write(chunk);
-    },
-    end(trailers) {
-      if (trailers.length > 0) res.addTrailers(pairsOf(trailers));
-      res.end(resolve);
-    },
-    failed: reject,
-  });
-  res.on('drain', () => exchange.resume());
-  const leave = () => {
-    exchange.abort();
-    // The origin may be done already: then nothing else would end the wait for the client to take its response.
-    reject(new Failure('client-gone', 'the client left before its response was whole'));
-  };
-  leaving.onLeave(leave);
-  return promise;
+  get begun(): boolean {
+    return this.#res.headersSent;
+  }
+
+  information(status: number, fields: RawFields): void {
+    writeInformation(this.#res, status, fields);
+  }
+
+  head(status: number, reason: string, fields: string[]): void {
+    const res = this.#res;
+    res.sendDate = false;
+    if (this.#gateway.sessions.draining) res.shouldKeepAlive = false;
+    res.writeHead(status, reason, fields);
+    // The head goes with what came with it, and without waiting for more: a body may be long in coming, and the client
+    // is owed what the origin said.
+    res.cork();
+    res.flushHeaders();
+    queueMicrotask(() => res.uncork());
+  }
+
+  data(chunk: Buffer): boolean {
+    return this.#res.write(chunk);
+  }
+
+  end(trailers: RawFields, taken: () => void): void {
+    if (trailers.length > 0) this.#res.addTrailers(pairsOf(trailers));
+    this.#res.end(taken);
+  }
+
+  onDrain(resume: () => void): void {
+    this.#res.on('drain', resume);
+  }
 }
 
 /** A 1xx goes through as the origin sent it; HTTP/1.0 clients know none (RFC 9110 section 15.2). */
-function writeInformation(res: ServerResponse, status: number, fields: string[]): void {
+function writeInformation(res: ServerResponse, status: number, fields: RawFields): void {
   if (res.headersSent || res.req.httpVersion === '1.0') return;
-  const lines = pairsOf(endToEnd(fields)).map(([name, value]) => `${name}: ${value}\r\n`);
+  const lines = pairsOf(fields).map(([name, value]) => `${name}: ${value}\r\n`);
   res.socket?.write(
     `HTTP/1.1 ${status} ${status === 103 ? 'Early Hints' : 'Processing'}\r\n${lines.join('')}\r\n`,
     'latin1',
   );
 }
-
-const bodyTooLarge = (most: number) =>
-  new Failure('body-too-large', `the request body is over ${most} bytes`);
 
 function checkBodyLength(req: IncomingMessage, most: number): void {
   if (most > 0 && Number(req.headers['content-length'] ?? 0) > most) throw bodyTooLarge(most);
@@ -245,6 +197,7 @@ function answerFailure(
   if (res.headersSent) return void res.destroy();
   const { status, reason, fields, body } = httpRefusal(failure, session.id);
   session.http!.status = status;
+  res.sendDate = false; // as in every refusal
   res.writeHead(status, reason, fields);
   res.write(body);
   if (req.complete || options.expectsContinue) return void res.end();

@@ -128,16 +128,27 @@ function denialBehind(session: Session, error: unknown): unknown {
 /** Promise 2: every answer is classified. What is forbidden is left out or refuses the whole, as configured. */
 function decideAddresses(session: Session, question: Question, addresses: readonly IpAddress[]): IpAddress[] {
   const { policy, config } = session.snapshot;
-  const decisions = addresses.map(address => decideByAddress(policy, question, address));
-  const allowed = addresses.filter((_, i) => decisions[i]!.verdict === 'allow');
-  const denial = decisions.find(decision => decision.verdict === 'deny');
-  session.forbidden = addresses
-    .filter((_, i) => decisions[i]!.verdict === 'deny')
-    .map(address => address.text);
-  const refused = allowed.length === 0 || (denial && config.guard.onForbiddenAnswer === 'Refuse');
-  if (denial && refused) throw refuse(session, denial, 'denied-by-address');
-  session.decisionsByAddress = new Map(addresses.map((address, i) => [address.text, decisions[i]!]));
-  session.decision = decisions.find(decision => decision.verdict === 'allow')!;
+  const byAddress = new Map<string, Decision>();
+  const allowed: IpAddress[] = [];
+  const forbidden: string[] = [];
+  let allowance: Decision | null = null;
+  let denial: Decision | null = null;
+  for (const address of addresses) {
+    const decision = decideByAddress(policy, question, address);
+    byAddress.set(address.text, decision);
+    if (decision.verdict === 'allow') {
+      allowed.push(address);
+      allowance ??= decision;
+    } else {
+      forbidden.push(address.text);
+      denial ??= decision;
+    }
+  }
+  session.forbidden = forbidden;
+  const refused = allowance === null || config.guard.onForbiddenAnswer === 'Refuse';
+  if (denial !== null && refused) throw refuse(session, denial, 'denied-by-address');
+  session.decisionsByAddress = byAddress;
+  session.decision = allowance;
   return allowed;
 }
 

@@ -4,7 +4,15 @@
 import { type Destination, parseAuthority } from '../../config/policy/destination.ts';
 import type { Credentials } from '../admission/identify.ts';
 import { Failure } from '../session/failure.ts';
-import { checkHost, credentialsOf, type RawFields, shownTarget, utf8, valuesOf } from './http-fields.ts';
+import {
+  checkHost,
+  credentialsOf,
+  parseFieldLine,
+  type RawFields,
+  shownTarget,
+  utf8,
+  valuesOf,
+} from './http-fields.ts';
 
 export interface ConnectRequest {
   destination: Destination;
@@ -19,7 +27,6 @@ export interface HeadLimits {
 const LF = 0x0a;
 const CR = 0x0d;
 const requestLine = /^CONNECT ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
-const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
 
 const bad = (message: string, target?: string) =>
   new Failure('bad-request', message, { target: target && shownTarget(target) });
@@ -70,7 +77,7 @@ export function parseConnectHead(lines: readonly string[], limits: HeadLimits): 
   if (lines.length - 1 > limits.requestHeadFields)
     throw new Failure('head-too-large', `more than ${limits.requestHeadFields} header fields`);
   const destination = connectTarget(target);
-  const fields = lines.slice(1).flatMap(parseField);
+  const fields = lines.slice(1).flatMap(parseFieldLine);
   checkConnectFields(fields, destination);
   return { destination, credentials: credentialsOf(fields) };
 }
@@ -82,12 +89,6 @@ export function connectTarget(target: string): Destination {
   const destination = parseAuthority(utf8(target));
   if ('code' in destination) throw bad(destination.message, target);
   return destination;
-}
-
-function parseField(line: string): [string, string] {
-  const field = fieldLine.exec(line);
-  if (!field) throw bad(/^[ \t]/.test(line) ? 'a folded header field' : 'a malformed header field');
-  return [field[1]!, field[2]!];
 }
 
 /** A CONNECT has no content (RFC 9110 section 9.3.6): what follows the head is the tunnel's. @throws Failure */

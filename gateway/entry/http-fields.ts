@@ -18,6 +18,21 @@ export function valuesOf(fields: RawFields, name: string): string[] {
   return values;
 }
 
+const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
+
+/** Name and value of one line (RFC 9112 section 5), or null. */
+export function tryFieldLine(line: string): [string, string] | null {
+  const field = fieldLine.exec(line);
+  return field && [field[1]!, field[2]!];
+}
+
+/** @throws Failure `bad-request` */
+export function parseFieldLine(line: string): [string, string] {
+  const field = tryFieldLine(line);
+  if (!field) throw bad(/^[ \t]/.test(line) ? 'a folded header field' : 'a malformed header field');
+  return field;
+}
+
 /** RFC 9110 section 7.6.1, and what speaks to this proxy alone (section 11.7). */
 const hopByHop = new Set([
   'connection',
@@ -31,18 +46,34 @@ const hopByHop = new Set([
   'proxy-authentication-info',
 ]);
 
+/** Whether a name of this many characters may be one of them. */
+const hopByHopLength: readonly boolean[] = Array.from({ length: 26 }, (_, length) =>
+  [...hopByHop].some(name => name.length === length),
+);
+
+const isHopByHop = (name: string) => hopByHopLength[name.length] === true && hopByHop.has(name.toLowerCase());
+
+/** What Connection names beside these is the hop's own, too; these are in any case. */
+const connectionOptions = new Set(['', 'keep-alive', 'close']);
+
 /** The fields that go on to the next hop: without the hop's own and those that Connection names. */
 export function endToEnd(fields: RawFields, also: readonly string[] = []): string[] {
-  const named = valuesOf(fields, 'connection').flatMap(value =>
-    value.split(',').map(item => item.trim().toLowerCase()),
-  );
-  const dropped = new Set([...named, ...also]);
+  const named = valuesOf(fields, 'connection')
+    .flatMap(value => value.split(',').map(item => item.trim().toLowerCase()))
+    .filter(item => !connectionOptions.has(item));
+  const dropped = named.length === 0 ? also : [...named, ...also];
   const kept: string[] = [];
   for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i]!.toLowerCase();
-    if (!hopByHop.has(name) && !dropped.has(name)) kept.push(fields[i]!, fields[i + 1]!);
+    const name = fields[i]!;
+    if (!isHopByHop(name) && !isAmong(dropped, name)) kept.push(name, fields[i + 1]!);
   }
   return kept;
+}
+
+/** `names` are in lower case. */
+function isAmong(names: readonly string[], name: string): boolean {
+  for (const each of names) if (each.length === name.length && each === name.toLowerCase()) return true;
+  return false;
 }
 
 const bad = (message: string) => new Failure('bad-request', message);

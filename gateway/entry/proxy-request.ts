@@ -24,6 +24,8 @@ export interface ProxyRequest {
   /** End-to-end fields, Host first. */
   fields: string[];
   hasBody: boolean;
+  /** What it was read from, for `before` of the next. */
+  readonly readFrom: { readonly authority: string; readonly fields: RawFields };
 }
 
 const bad = (message: string, target?: string) =>
@@ -36,6 +38,7 @@ const absoluteForm = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([/?][^#]*)?$/;
 export const viaName = 'sallyport';
 
 /**
+ * @param before a request of the same client: the very same field lines with the same authority are not read again
  * @throws Failure `bad-request`, `head-too-large`, `authentication-failed`
  */
 export function parseProxyRequest(
@@ -43,10 +46,14 @@ export function parseProxyRequest(
   target: string,
   fields: RawFields,
   mostFields: number,
+  before: ProxyRequest | null = null,
 ): ProxyRequest {
   if (fields.length / 2 > mostFields)
     throw new Failure('head-too-large', `more than ${mostFields} header fields`);
-  const { destination, path } = parseTarget(method, target);
+  const { authority, path } = parseTarget(method, target);
+  if (before !== null && before.readFrom.fields === fields && before.readFrom.authority === authority)
+    return { ...before, path };
+  const destination = parseDestination(authority, target);
   checkHost(fields, destination);
   checkFraming(fields);
   checkLoop(fields);
@@ -58,10 +65,11 @@ export function parseProxyRequest(
     hasBody:
       valuesOf(fields, 'transfer-encoding').length > 0 ||
       valuesOf(fields, 'content-length').some(length => Number(length) > 0),
+    readFrom: { authority, fields },
   };
 }
 
-function parseTarget(method: string, target: string): { destination: Destination; path: string } {
+function parseTarget(method: string, target: string): { authority: string; path: string } {
   const parts = absoluteForm.exec(target);
   if (!parts)
     throw bad(
@@ -72,9 +80,13 @@ function parseTarget(method: string, target: string): { destination: Destination
   if (scheme!.toLowerCase() !== 'http')
     throw bad(`the scheme ${scheme!.slice(0, 20)} is not forwarded; use CONNECT for https`, target);
   if (authority!.includes('@')) throw bad('a user in the request target', target);
-  const destination = authorityOrHost(utf8(authority!), 80);
+  return { authority: authority!, path: originPath(method, rest ?? '') };
+}
+
+function parseDestination(authority: string, target: string): Destination {
+  const destination = authorityOrHost(utf8(authority), 80);
   if ('code' in destination) throw bad(destination.message, target);
-  return { destination, path: originPath(method, rest ?? '') };
+  return destination;
 }
 
 /** RFC 9112 section 3.2.4: OPTIONS of a bare authority is `*` for the last proxy to send. */

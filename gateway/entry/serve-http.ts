@@ -1,5 +1,6 @@
-// Plain HTTP on a listener, by Node's own server: its parser reads the requests, this file begins a session for each
-// and sends it on its path. What the parser refuses gets an answer and a record here.
+// Plain HTTP on a listener: simple requests by DirectClients, all others by Node's own server. Its parser reads them,
+// this file begins a session for each and sends it on its path. What the parser refuses gets an answer and a record
+// here.
 
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -12,6 +13,7 @@ import { Failure } from '../session/failure.ts';
 import { peerOf, type Session } from '../session/session.ts';
 import { upgradeRequest } from '../upgrade-request.ts';
 import { checkConnectFields, connectTarget } from './connect-head.ts';
+import { DirectClients } from './direct-client.ts';
 import { checkVersion, credentialsOf } from './http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import { connectReplies, serveConnection } from './serve-connection.ts';
@@ -37,12 +39,13 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   const server = createServer(serverOptions(limits));
   applyLimits(server, limits);
   const requests = new HttpSessions(gateway, listener);
-  server.removeAllListeners('connection');
-  const servePlainHttp = (plain: Socket, firstSession: Session) => {
+  const direct = new DirectClients(gateway, listener.name, (plain, firstSession) => {
     requests.expect(plain, firstSession);
     readRequests.call(server, plain);
     plain.resume();
-  };
+  });
+  server.removeAllListeners('connection');
+  const servePlainHttp = (plain: Socket, firstSession: Session) => direct.serve(plain, firstSession);
   server.on('connection', (socket: Socket) => {
     ignoreErrors(socket);
     void serveConnection(gateway, listener, new StreamClient(socket), (client, firstSession) =>
@@ -64,9 +67,12 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
     server,
     servePlainHttp,
     get connections() {
-      return requests.connections;
+      return direct.connections + requests.connections;
     },
-    closeIdle: () => requests.closeIdle(),
+    closeIdle() {
+      direct.closeIdle();
+      requests.closeIdle();
+    },
   };
 }
 
@@ -105,6 +111,8 @@ class HttpSessions {
   readonly #first = new WeakMap<Socket, Session>();
   /** Connections that Node's parser reads. */
   readonly #open = new Set<Socket>();
+  /** Refused, and read on for a moment: what still comes, or does not, is no session of its own. */
+  readonly #refused = new WeakSet<Socket>();
   /** The latest request that is being served on a connection, until its response is with the kernel. */
   readonly #serving = new WeakMap<Socket, { session: Session; res: ServerResponse }>();
 
@@ -117,16 +125,18 @@ class HttpSessions {
     return this.#open.size;
   }
 
-  /** A connection whose first session was begun at accept. It is recorded even if no request ever comes whole. */
-  expect(socket: Socket, session: Session): void {
-    this.#first.set(socket, session);
+  /** A connection for Node's parser. A session that was begun at accept is recorded even if no request ever comes whole. */
+  expect(socket: Socket, session: Session | null): void {
     this.#open.add(socket);
-    session.protocol = 'http';
-    session.onCut(() => socket.destroy());
     ignoreErrors(socket);
+    if (session) {
+      this.#first.set(socket, session);
+      session.protocol = 'http';
+      session.onCut(() => socket.destroy());
+    }
     socket.once('close', () => {
       this.#open.delete(socket);
-      if (!this.#first.delete(socket)) return;
+      if (!session || !this.#first.delete(socket)) return;
       session.close('client-gone', 'the client left in the middle of its request');
       session.finish();
     });
@@ -224,7 +234,9 @@ class HttpSessions {
       this.#breakOff(serving, socket, failure);
       return;
     }
-    if (error.code === 'ECONNRESET' && !this.#first.has(socket)) return void socket.destroy();
+    if (this.#refused.has(socket) || (error.code === 'ECONNRESET' && !this.#first.has(socket)))
+      return void socket.destroy();
+    this.#refused.add(socket);
     const session = this.#begin(socket);
     session.protocol = 'http';
     session.stage = 'parse';

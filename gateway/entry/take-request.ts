@@ -6,18 +6,22 @@ import type { Session } from '../session/session.ts';
 import { checkVersion } from './http-fields.ts';
 import { loggedPath, type ProxyRequest, parseProxyRequest } from './proxy-request.ts';
 
-/** @throws Failure `bad-request`, `head-too-large`, `authentication-failed` */
+/** A head as Node's parser gives it. */
+type RequestHead = Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'rawHeaders'>;
+
+/** @param before see parseProxyRequest. @throws Failure `bad-request`, `head-too-large`, `authentication-failed` */
 export function takeRequest(
   session: Session,
   protocol: 'http' | 'upgrade',
-  req: IncomingMessage,
+  req: RequestHead,
+  before: ProxyRequest | null = null,
 ): ProxyRequest {
   session.protocol = protocol;
   session.stage = 'parse';
   session.http = { method: req.method! };
   checkVersion(req.httpVersion);
   const { requestHeadFields } = session.snapshot.config.limits;
-  const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, requestHeadFields);
+  const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, requestHeadFields, before);
   session.http.path = loggedPath(request.path);
   return request;
 }

@@ -1,5 +1,5 @@
-// An HTTP client over one socket that a permit dialled, by undici's Client. Loaded by the first plain HTTP request: tunnels
-// need none of it. It dials nothing.
+// An HTTP client over one socket that a permit dialled, by undici's Client. Loaded by the first plain HTTP request that
+// has a body: all others need none of it. It dials nothing.
 
 import type { Socket } from 'node:net';
 import type { Client } from 'undici';

@@ -1,11 +1,12 @@
-// One plain HTTP request to an origin and its response, over a connection that a permit dialled. Two transports
-// offer it: undici for what is common, Node's own client for what undici cannot say (origin-exchange-node.ts).
+// One plain HTTP request to an origin and its response, over a connection that a permit dialled. Three transports
+// offer it: DirectTransport for requests without a body (origin-exchange-direct.ts), undici for those with one, Node's
+// own client for what undici cannot say (origin-exchange-node.ts).
 // It forwards what it is given; policy and the choice of fields are others' business.
 
 import type { Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
+import type { Client, Dispatcher } from 'undici';
 import { Failure } from '../session/failure.ts';
-import type { OriginConnection } from './origin-pools.ts';
+import type { ResponseEvents } from './response-machine.ts';
 
 export interface OriginRequest {
   method: string;
@@ -19,23 +20,10 @@ export interface OriginRequest {
   trailers: () => readonly string[];
 }
 
-interface ResponseHead {
-  status: number;
-  reason: string;
-  /** Name, value, name, value, as the origin sent them. */
-  fields: string[];
-}
-
 /** What an exchange tells, in this order: information*, head, data*, end; or failed at any point, and then no more. */
-export interface ResponseHandler {
+export interface ResponseHandler extends ResponseEvents {
   /** Bytes of the request body that were handed to the origin's socket, each time some were. */
   sent(length: number): void;
-  /** A 1xx that is not 101. */
-  information(head: ResponseHead): void;
-  head(head: ResponseHead): void;
-  /** False asks for a pause until `resume` of the exchange. */
-  data(chunk: Buffer): boolean;
-  end(trailers: string[]): void;
   failed(failure: Failure): void;
 }
 
@@ -70,16 +58,11 @@ export function originFailure(error: NodeJS.ErrnoException): Failure {
 const texts = (fields: readonly (Buffer | string)[]) =>
   fields.map(field => (typeof field === 'string' ? field : field.toString('latin1')));
 
-/** Sends a request by undici; `started` tells whether any of it may have reached the origin. */
-export function startExchange(
-  connection: OriginConnection,
-  request: OriginRequest,
-  handler: ResponseHandler,
-): Exchange & { started: boolean } {
+/** Sends a request by undici. */
+export function startExchange(client: Client, request: OriginRequest, handler: ResponseHandler): Exchange {
   let controller: Dispatcher.DispatchController | null = null;
   let aborted = false;
   const exchange = {
-    started: false,
     abort() {
       aborted = true;
       controller?.abort(new Failure('client-gone', 'the client left'));
@@ -88,7 +71,7 @@ export function startExchange(
   };
   const rawFields = () =>
     texts((controller as unknown as { rawHeaders: (Buffer | string)[] }).rawHeaders ?? []);
-  connection.client.dispatch(
+  client.dispatch(
     {
       method: request.method as Dispatcher.HttpMethod,
       path: request.path,
@@ -98,7 +81,6 @@ export function startExchange(
     {
       onRequestStart(given) {
         controller = given;
-        exchange.started = true;
         if (aborted) exchange.abort();
       },
       onBodySent(chunk: Uint8Array) {

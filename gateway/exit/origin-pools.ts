@@ -2,23 +2,13 @@
 // one identity: a connection is never lent to another, since some origins tie a login to the connection (NTLM) and
 // since a name that resolves elsewhere now must be dialled anew. It parses and forwards nothing.
 
-import type { Client } from 'undici';
 import type { Limits } from '../../config/gateway-config.ts';
 import type { Permit } from '../admission/permit.ts';
 import { Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
-import type { Dialled } from '../session/session.ts';
 import { streamConnector } from './connect-stream.ts';
 import { dial } from './dial.ts';
-
-export interface OriginConnection {
-  readonly client: Client;
-  readonly dialled: Dialled;
-  /** True when it served a request before: the origin may be closing it just now. */
-  reused: boolean;
-  /** True once its socket is closed. */
-  dead: boolean;
-}
+import { loadClients, OriginConnection } from './origin-connection.ts';
 
 interface Wanted {
   permit: Permit;
@@ -26,6 +16,8 @@ interface Wanted {
   identity: string;
   /** Whether a kept connection will not do. */
   fresh: boolean;
+  /** Whether the request has a body. */
+  hasBody: boolean;
 }
 
 interface Waiter {
@@ -34,9 +26,14 @@ interface Waiter {
 
 /** The connections of one (permit, identity). */
 class OriginPool {
+  readonly key: string;
   readonly idle: OriginConnection[] = [];
   readonly waiting = new Set<Waiter>();
   busy = 0;
+
+  constructor(key: string) {
+    this.key = key;
+  }
 
   get unused(): boolean {
     return this.busy === 0 && this.idle.length === 0;
@@ -46,8 +43,7 @@ class OriginPool {
 export class OriginPools {
   /** In order of last use, the oldest first. */
   readonly #pools = new Map<string, OriginPool>();
-  /** Null until a request asked for it, and after a load that failed, as it may without a free descriptor. */
-  #clients: typeof import('./origin-client.ts') | null = null;
+  readonly #poolOf = new WeakMap<OriginConnection, OriginPool>();
 
   /** Connections that wait for a request, for metrics. */
   get idle(): number {
@@ -71,8 +67,8 @@ export class OriginPools {
    */
   async acquire(wanted: Wanted, limits: Limits, leaving: Leaving): Promise<OriginConnection> {
     const { permit } = wanted;
-    const key = keyOf(permit, wanted.identity);
-    const pool = this.#use(key, limits);
+    if (wanted.hasBody) await loadClients();
+    const pool = this.#use(keyOf(permit, wanted.identity), limits);
     const kept = wanted.fresh ? undefined : pool.idle.pop();
     if (kept) {
       pool.busy += 1;
@@ -83,23 +79,25 @@ export class OriginPools {
       if (handed) return handed;
     } else pool.busy += 1;
     try {
-      // Before the dial: a socket must not wait without anybody who listens to it.
-      this.#clients ??= await import('./origin-client.ts');
-      const { socket, dialled } = await dial(permit, streamConnector, limits, leaving);
-      return this.#connected(key, pool, this.#clients.createOriginClient(socket, limits), dialled);
+      const connection: OriginConnection = new OriginConnection(
+        await dial(permit, streamConnector, limits, leaving),
+        limits,
+        () => this.#forget(pool, connection),
+      );
+      this.#poolOf.set(connection, pool);
+      return connection;
     } catch (error) {
-      this.#leave(key, pool);
+      this.#leave(pool);
       throw error;
     }
   }
 
   /** Gives a connection back; a dead one is forgotten. */
-  release(permit: Permit, identity: string, connection: OriginConnection): void {
-    const key = keyOf(permit, identity);
-    const pool = this.#pools.get(key);
+  release(connection: OriginConnection): void {
+    const pool = this.#poolOf.get(connection)!;
     connection.reused = true;
-    if (!pool) void connection.client.destroy();
-    else if (connection.dead) this.#leave(key, pool);
+    if (this.#pools.get(pool.key) !== pool) connection.destroy();
+    else if (connection.dead) this.#leave(pool);
     else if (!handToWaiter(pool, connection)) {
       pool.busy -= 1;
       pool.idle.push(connection);
@@ -107,10 +105,21 @@ export class OriginPools {
   }
 
   /** Gives up a slot: a waiter takes it to dial for itself, or it is free. */
-  #leave(key: string, pool: OriginPool): void {
+  #leave(pool: OriginPool): void {
     if (handToWaiter(pool, null)) return;
     pool.busy -= 1;
-    if (pool.unused && this.#pools.get(key) === pool) this.#pools.delete(key);
+    this.#dropUnused(pool);
+  }
+
+  /** A connection that closed by itself or was destroyed. */
+  #forget(pool: OriginPool, connection: OriginConnection): void {
+    const at = pool.idle.indexOf(connection);
+    if (at >= 0) pool.idle.splice(at, 1);
+    this.#dropUnused(pool);
+  }
+
+  #dropUnused(pool: OriginPool): void {
+    if (pool.unused && this.#pools.get(pool.key) === pool) this.#pools.delete(pool.key);
   }
 
   /** Closes every idle connection. */
@@ -121,11 +130,11 @@ export class OriginPools {
   /** Closes the idle connections of which this is so. */
   closeIdle(matches: (connection: OriginConnection) => boolean): void {
     for (const pool of this.#pools.values())
-      for (const connection of pool.idle.filter(matches)) void connection.client.destroy();
+      for (const connection of pool.idle.filter(matches)) connection.destroy();
   }
 
   #use(key: string, limits: Limits): OriginPool {
-    const pool = this.#pools.get(key) ?? new OriginPool();
+    const pool = this.#pools.get(key) ?? new OriginPool(key);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
     if (this.#pools.size > limits.originPools) this.#evictOldest();
@@ -136,7 +145,7 @@ export class OriginPools {
     for (const [key, pool] of this.#pools) {
       if (pool.busy > 0) continue;
       this.#pools.delete(key);
-      for (const connection of pool.idle.splice(0)) void connection.client.destroy();
+      for (const connection of pool.idle.splice(0)) connection.destroy();
       return;
     }
   }
@@ -172,18 +181,6 @@ export class OriginPools {
     );
     return promise;
   }
-
-  #connected(key: string, pool: OriginPool, client: Client, dialled: Dialled): OriginConnection {
-    const connection: OriginConnection = { client, dialled, reused: false, dead: false };
-    client.on('disconnect', () => {
-      connection.dead = true;
-      const at = pool.idle.indexOf(connection);
-      if (at >= 0) pool.idle.splice(at, 1);
-      if (pool.unused && this.#pools.get(key) === pool) this.#pools.delete(key);
-      void client.destroy();
-    });
-    return connection;
-  }
 }
 
 /** The longest waiting request gets the connection, or leave to dial one. */
@@ -193,9 +190,13 @@ function handToWaiter(pool: OriginPool, connection: OriginConnection | null): bo
   return waiter !== undefined;
 }
 
-const keyOf = (permit: Permit, identity: string) =>
-  [
-    permit.routes.map(({ address, sources }) => [address, ...sources].map(each => each?.text)),
-    permit.port,
-    identity,
-  ].join(' ');
+/** Addresses with their sources, port, identity: of these the last alone may hold a blank. */
+function keyOf({ routes, port }: Permit, identity: string): string {
+  let key = '';
+  for (const { address, sources } of routes) {
+    key += address.text;
+    for (const source of sources) key += source === null ? '-' : `-${source.text}`;
+    key += ',';
+  }
+  return `${key} ${port} ${identity}`;
+}

@@ -1,0 +1,285 @@
+// Clients whose requests need no more than DirectHead reads: one connection, request after request, without Node's
+// HTTP server between. The first request that needs more takes the connection to Node's parser, for good.
+// Parsing, admission and records are those of every plain request; it chooses nothing of its own.
+
+import type { Socket } from 'node:net';
+import type { Limits } from '../../config/gateway-config.ts';
+import { admit } from '../admission/admit.ts';
+import { forwardToOrigin } from '../forward-to-origin.ts';
+import type { Gateway } from '../gateway.ts';
+import type { Failure } from '../session/failure.ts';
+import { Leaving } from '../session/leaving.ts';
+import { peerOf, type Session } from '../session/session.ts';
+import { type Waiting, Waits } from '../session/waits.ts';
+import { type DirectFields, type DirectHead, readDirectHead } from './direct-head.ts';
+import { DirectReply, type ReplyOptions } from './direct-reply.ts';
+import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
+import type { ProxyRequest } from './proxy-request.ts';
+import { refuseStream } from './stream-client.ts';
+import { admissionRequest, takeRequest } from './take-request.ts';
+
+/** Takes a connection to Node's parser; `first` is its first session where no request has come yet. */
+type HandOver = (socket: Socket, first: Session | null) => void;
+
+/** The direct clients of one listener. */
+export class DirectClients {
+  readonly gateway: Gateway;
+  readonly listenerName: string;
+  readonly handOver: HandOver;
+  readonly waits = new Waits();
+  readonly #open = new Set<DirectClient>();
+
+  constructor(gateway: Gateway, listenerName: string, handOver: HandOver) {
+    this.gateway = gateway;
+    this.listenerName = listenerName;
+    this.handOver = handOver;
+  }
+
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  get limits(): Limits {
+    return this.gateway.holder.current().config.limits;
+  }
+
+  /** Serves a paused connection whose first session was begun at accept. */
+  serve(socket: Socket, first: Session): void {
+    const client = new DirectClient(this, socket, first);
+    this.#open.add(client);
+    this.waits.add(client);
+    socket.resume();
+  }
+
+  forget(client: DirectClient): void {
+    this.#open.delete(client);
+    this.waits.remove(client);
+  }
+
+  /** Closes the connections that wait for a request. */
+  closeIdle(): void {
+    for (const client of this.#open) client.closeIfIdle();
+  }
+}
+
+/** What is being served on a connection. */
+interface Serving {
+  session: Session;
+  leaving: Leaving;
+  reply: DirectReply;
+}
+
+class DirectClient implements Waiting {
+  waitsUntil = Infinity;
+  readonly #clients: DirectClients;
+  readonly #socket: Socket;
+  readonly #peer: ReturnType<typeof peerOf>;
+  /** Begun at accept, until its request has come. */
+  #first: Session | null;
+  #serving: Serving | null = null;
+  /** What came while a request was served. */
+  #pending: Buffer | null = null;
+  #known: DirectFields | null = null;
+  #before: ProxyRequest | null = null;
+  #isEnded = false;
+  #isClosing = false;
+  #isStalled = false;
+  readonly #destroy = () => void this.#socket.destroy();
+  readonly #onData = (chunk: Buffer) => this.#read(chunk);
+  readonly #onEnd = () => this.#ended();
+  readonly #onDrain = () => this.#drained();
+  readonly #onTimeout = () => this.#idle();
+  readonly #onClose = () => this.#closed();
+
+  constructor(clients: DirectClients, socket: Socket, first: Session) {
+    this.#clients = clients;
+    this.#socket = socket;
+    this.#peer = peerOf(socket);
+    this.#first = first;
+    first.protocol = 'http';
+    first.onCut(this.#destroy);
+    socket.on('error', () => {}); // a reset also shows as `close`
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('timeout', this.#onTimeout).on('close', this.#onClose);
+  }
+
+  closeIfIdle(): void {
+    if (this.#serving === null && this.#first === null) this.#socket.destroy();
+  }
+
+  /** No next request has come in time. */
+  waitedTooLong(): void {
+    this.#socket.destroy();
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#isClosing) return;
+    if (this.#serving === null) this.#take(chunk);
+    else this.#keep(this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]));
+  }
+
+  /** Paused, the socket bounds what comes, and tells no end before the rest was read. */
+  #keep(bytes: Buffer): void {
+    this.#pending = bytes;
+    this.#socket.pause();
+  }
+
+  #take(bytes: Buffer): void {
+    const head = readDirectHead(bytes, this.#clients.limits.requestHeadBytes, this.#known);
+    if (head === null) {
+      this.#handOver(bytes);
+      return;
+    }
+    this.#known = head.fields;
+    this.waitsUntil = Infinity;
+    if (head.end < bytes.length) this.#keep(bytes.subarray(head.end));
+    void this.#serve(head);
+  }
+
+  #handOver(bytes: Buffer): void {
+    const socket = this.#socket;
+    this.#clients.forget(this);
+    socket.pause();
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.off('timeout', this.#onTimeout).off('close', this.#onClose);
+    socket.unshift(bytes);
+    this.#clients.handOver(socket, this.#first);
+  }
+
+  async #serve(head: DirectHead): Promise<void> {
+    const { gateway } = this.#clients;
+    const session = this.#begin();
+    const leaving = new Leaving();
+    const reply = new DirectReply(this.#socket, this.#replyOptions(head.method));
+    this.#serving = { session, leaving, reply };
+    try {
+      const request = this.#parse(session, head);
+      const permit = await admit(gateway.admission, session, admissionRequest(head.method, request), leaving);
+      const { method } = head;
+      const { path, fields } = request;
+      const trailers = noTrailers;
+      await forwardToOrigin({
+        gateway,
+        session,
+        permit,
+        method,
+        path,
+        fields,
+        body: null,
+        trailers,
+        leaving,
+        reply,
+      });
+    } catch (error) {
+      this.#answerFailure(head.method, session, reply, session.fail(error));
+    } finally {
+      session.finish();
+    }
+    this.#serving = null;
+    this.#isClosing ||= reply.isLast;
+    this.#next();
+  }
+
+  #parse(session: Session, { method, target, fields }: DirectHead): ProxyRequest {
+    const head = { method, url: target, httpVersion: '1.1', rawHeaders: fields.raw as string[] };
+    const request = takeRequest(session, 'http', head, this.#before);
+    this.#before = request;
+    return request;
+  }
+
+  #begin(): Session {
+    const session = this.#first ?? this.#beginLater();
+    this.#first = null;
+    return session;
+  }
+
+  #beginLater(): Session {
+    const { clientAddress, clientPort } = this.#peer;
+    const session = this.#clients.gateway.sessions.begin(
+      this.#clients.listenerName,
+      clientAddress,
+      clientPort,
+    );
+    session.onCut(this.#destroy);
+    return session;
+  }
+
+  #replyOptions(method: string): ReplyOptions {
+    return {
+      method,
+      keepAliveSeconds: Math.floor(this.#clients.limits.keepAliveTimeout / 1000),
+      isLast: () => this.#clients.gateway.sessions.draining,
+      stalled: () => this.#stalled(),
+    };
+  }
+
+  /** The response is with the kernel, or was given up. */
+  #next(): void {
+    const socket = this.#socket;
+    this.#moves();
+    if (socket.destroyed) return;
+    if (this.#isClosing) socket.destroySoon();
+    else if (this.#pending !== null) {
+      const bytes = this.#pending;
+      this.#pending = null;
+      this.#take(bytes);
+    } else if (this.#isEnded) socket.end();
+    else {
+      this.waitsUntil = performance.now() + this.#clients.limits.keepAliveTimeout;
+      if (socket.isPaused()) socket.resume();
+    }
+  }
+
+  /** One answer, or, where the response has begun, a cut connection: a client must not take half for the whole. */
+  #answerFailure(method: string, session: Session, reply: DirectReply, failure: Failure): void {
+    this.#isClosing = true;
+    if (this.#socket.destroyed) return;
+    if (reply.begun) {
+      this.#socket.destroy();
+      return;
+    }
+    const refusal = httpRefusal(failure, session.id);
+    session.http!.status = refusal.status;
+    refuseStream(this.#socket, httpRefusalBytes(method === 'HEAD' ? { ...refusal, body: '' } : refusal));
+  }
+
+  /** The client takes nothing: for as long as a silence may last. Node's timeout sees what it takes bit by bit. */
+  #stalled(): void {
+    if (this.#isStalled) return;
+    this.#isStalled = true;
+    this.#socket.setTimeout(this.#clients.limits.idleTimeout);
+  }
+
+  #moves(): void {
+    if (!this.#isStalled) return;
+    this.#isStalled = false;
+    this.#socket.setTimeout(0);
+  }
+
+  #drained(): void {
+    this.#moves();
+    this.#serving?.reply.drained();
+  }
+
+  #idle(): void {
+    this.#serving?.session.close('idle-timeout');
+    this.#socket.destroy();
+  }
+
+  #ended(): void {
+    this.#isEnded = true;
+    if (this.#serving === null) this.#socket.end();
+  }
+
+  #closed(): void {
+    this.#clients.forget(this);
+    if (this.#serving !== null) {
+      this.#serving.session.close('client-gone');
+      this.#serving.leaving.leave();
+    }
+    this.#first?.close('client-gone', 'the client left in the middle of its request');
+    this.#first?.finish();
+  }
+}
+
+const noTrailers = () => [];
