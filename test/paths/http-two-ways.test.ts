@@ -269,3 +269,55 @@ test.serial('a request whose head comes in pieces after a simple one', async t =
   t.is((await readResponse(client)).status, 200);
   await recordsOf(on.gateway, client.local, 2);
 });
+
+for (const [name, way] of ways) {
+  test.serial(
+    `${name}: the same field lines do not stand for the same destination, nor for the same verdict`,
+    async t => {
+      const origins = [during(t, await httpOrigin()), during(t, await httpOrigin('127.0.0.2'))];
+      const client = await connectRaw(t, { port: on.gateway.proxy });
+      const urls = [origins[0]!.url('/1'), origins[1]!.url('/2'), origins[0]!.url('/secret')];
+      const answers: number[] = [];
+      for (const url of urls) {
+        await way(client, bytesOf(`GET ${url} HTTP/1.1\r\n\r\n`));
+        answers.push((await readResponse(client)).status);
+      }
+      t.deepEqual(answers, [200, 200, 403]);
+      t.deepEqual(
+        origins.map(origin => origin.seen.map(({ url }) => url)),
+        [['/1'], ['/2']],
+      );
+      const records = await recordsOf(on.gateway, client.local, 3);
+      t.deepEqual(
+        records.map(({ destination, decision }) => [destination.port, decision?.verdict]),
+        [
+          [origins[0]!.port, 'allow'],
+          [origins[1]!.port, 'allow'],
+          [origins[0]!.port, 'deny'],
+        ],
+      );
+    },
+  );
+}
+
+test.serial('a client that ends its side right after its request is answered all the same', async t => {
+  const origin = during(t, await httpOrigin());
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(requestHead('GET', origin.url('/chunked'))).end();
+  t.is((await readResponse(client)).body.toString(), 'one two three');
+  await client.ending();
+  const [record] = await recordsOf(on.gateway, client.local, 1);
+  t.is(record!.close.reason, 'complete');
+});
+
+test.serial('a big response waits for a client that reads slowly, and is whole', async t => {
+  const origin = during(t, await httpOrigin());
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.socket.pause();
+  client.send(requestHead('GET', origin.url('/big?bytes=20000000')));
+  await new Promise(resolve => setTimeout(resolve, 500));
+  client.socket.resume();
+  t.is((await readResponse(client)).body.length, 20_000_000);
+  const [record] = await recordsOf(on.gateway, client.local, 1);
+  t.like(record!, { close: { reason: 'complete' }, bytes: { down: 20_000_000 } });
+});
