@@ -33,6 +33,12 @@ const mostTurnsAlone = 256;
 
 const nothing = () => {};
 
+/**
+ * Resolves when no promise has anything left to do: Node comes to its ticks only when all of their steps are done. A
+ * loop that waited for events before that would leave a chain of promises in the middle.
+ */
+const promisesDone = () => new Promise<void>(resolve => void process.nextTick(resolve));
+
 /** Resolves within the next turn of Node's loop. */
 async function nodeTurn(): Promise<void> {
   await new Promise(resolve => void setImmediate(resolve));
@@ -142,10 +148,8 @@ export class EventLoop {
         this.#nodeWants = false;
         this.#turnsAlone = 0;
         await nodeTurn();
-      } else {
-        // Lets promises go on.
-        await null;
       }
+      await promisesDone();
     }
   }
 

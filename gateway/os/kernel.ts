@@ -68,7 +68,7 @@ const SPLICE_F_NONBLOCK = 2;
 /** Most bytes of one `recv` or `send`. */
 export const transferBytes = 64 * 1024;
 /** Most events of one wait. */
-export const mostEvents = 256;
+const mostEvents = 256;
 /** `struct epoll_event` is packed on x64 alone (linux/eventpoll.h); in 32-bit words. */
 export const eventWords = process.arch === 'x64' ? 3 : 4;
 /** Where its 64 bits of data begin. */

@@ -14,7 +14,7 @@ export interface DecisionLogOptions {
 }
 
 /** How long lines are gathered before they are written, so that one write carries many. */
-const gatherMs = 5;
+const gatherMs = 20;
 /** Wait before a failed write is tried again. */
 const retryMs = 250;
 /** Most bytes in one write. */

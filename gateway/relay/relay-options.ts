@@ -13,7 +13,7 @@ export interface RelayObserver {
   onCut(cut: (reason: CloseReason) => void): void;
 }
 
-export interface RelayLimits {
+interface RelayLimits {
   /** Silence in both directions after which the tunnel is closed, milliseconds. */
   readonly idleTimeout: number;
   /** The same once one direction has ended: a peer that is gone for good often shows as nothing more than an end. */
