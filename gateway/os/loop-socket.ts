@@ -51,6 +51,8 @@ export class LoopSocket {
   /** Reset, or closed in both directions. */
   broken = false;
   closed = false;
+  /** Of a send that failed: the kernel tells an error once. */
+  #sendErrno = 0;
 
   /** Takes the descriptor over. @throws as epoll_ctl does; the descriptor is then still the caller's */
   constructor(loop: EventLoop, descriptor: number) {
@@ -87,7 +89,9 @@ export class LoopSocket {
   }
 
   #sent(taken: number, length: number): number {
-    if (taken < length) this.writable = false;
+    // After an error no event will ever say that it is writable again.
+    if (taken === -EAGAIN || (taken >= 0 && taken < length)) this.writable = false;
+    else if (taken < 0) this.#sendErrno = -taken;
     return taken;
   }
 
@@ -131,9 +135,9 @@ export class LoopSocket {
     return endpointOf(this.loop.kernel.localAddress(this.descriptor));
   }
 
-  /** The error that the kernel keeps for the socket, or null. */
+  /** The error that a send met or that the kernel keeps for the socket, or null. */
   pendingError(call: string): NodeJS.ErrnoException | null {
-    const errno = this.loop.kernel.pendingError(this.descriptor);
+    const errno = this.#sendErrno || this.loop.kernel.pendingError(this.descriptor);
     return errno === 0 ? null : systemError(call, errno);
   }
 }

@@ -26,6 +26,8 @@ const smallSplicesToChat = 8;
 /** Age at which a tunnel's exit gets TCP keep-alive, and the silence before its first probe. */
 const keepAliveAfterMs = 30_000;
 const keepAliveSeconds = 60;
+/** How long the other side may take to end when one has ended and then closed for good, milliseconds. */
+const goneMs = 2_000;
 
 /** One direction. */
 class Flow {
@@ -84,6 +86,8 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
   #gateIsOpen = false;
   #lastMoveMs: number;
   #keepsAlive = false;
+  /** A side that ended and was then reset. */
+  #gone: { readonly socket: LoopSocket; readonly code: string } | null = null;
   #isOver = false;
 
   constructor(
@@ -114,11 +118,12 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     this.#down.held = down;
     if (up !== null && up.length > 0) this.#pass(up);
     this.#moveBoth();
+    for (const socket of [client, exit]) this.#lookForReset(socket);
   }
 
   socketReady(socket: LoopSocket): void {
     this.#moveBoth();
-    if (socket.broken && !this.#isOver) this.#lookForReset(socket);
+    this.#lookForReset(socket);
   }
 
   #moveBoth(): void {
@@ -126,10 +131,21 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     this.#move(this.#down);
   }
 
-  /** A reset of a side that is not being read: it has ended already, or the other side takes nothing. */
+  /**
+   * A reset of a side that is not being read. Where the other side takes nothing, that is the end. One that had ended
+   * before has only closed for good: the other side gets a moment to end too, as it will if it was waiting for that.
+   */
   #lookForReset(socket: LoopSocket): void {
+    if (!socket.broken || this.#isOver || this.#gone) return;
     const error = socket.pendingError('recv');
-    if (error) this.#brokeBy(socket, error.code!);
+    if (!error) return;
+    const flow = socket === this.#up.from ? this.#up : this.#down;
+    if (!flow.ended) {
+      this.#brokeBy(socket, error.code!);
+      return;
+    }
+    this.#gone = { socket, code: error.code! };
+    this.#loop.setTimer(this, goneMs);
   }
 
   /** Milliseconds of silence that the tunnel may have now. */
@@ -141,6 +157,10 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
 
   /** The timer: set for the silence at the time, so it may find that there were bytes since. */
   expired(): void {
+    if (this.#gone) {
+      this.#brokeBy(this.#gone.socket, this.#gone.code);
+      return;
+    }
     const left = this.#lastMoveMs + this.#silenceMs - this.#loop.now;
     if (left <= 0) {
       this.#observer.close('idle-timeout');
@@ -280,7 +300,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
   #sawEnd(flow: Flow): void {
     flow.ended = true;
     if (flow === this.#up) this.#gate?.end();
-    if (!this.#isOver)
+    if (!this.#isOver && !this.#gone)
       this.#loop.setTimer(this, Math.max(0, this.#lastMoveMs + this.#silenceMs - this.#loop.now));
   }
 
