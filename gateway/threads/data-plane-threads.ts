@@ -213,7 +213,7 @@ class Thread {
       mostPipes: options.mostPipes,
       knowsCluster: options.knowsCluster,
     };
-    this.#worker = new Worker(new URL('./data-plane-thread.ts', import.meta.url), {
+    this.#worker = new Worker(new URL('./data-plane-worker.ts', import.meta.url), {
       workerData: birth,
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });

@@ -131,7 +131,7 @@ test('check says yes, no, and what is missing, by its exit code', async t => {
 test('every module that ships can be loaded, and every package: nothing they need was left out', async t => {
   const script = `
     import { globSync, readFileSync } from 'node:fs';
-    const starts = /\\/(main|load-aside-worker)\\.js$/;
+    const starts = /\\/(main|[a-z-]+-worker)\\.js$/;
     const files = globSync('/opt/sallyport/{config,gateway,k8s}/**/*.js').filter(file => !starts.test(file));
     const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
     for (const each of [...files, ...Object.keys(dependencies)]) await import(each);
