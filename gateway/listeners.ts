@@ -142,6 +142,7 @@ export class Listeners {
   serveGiven({ connection, listener, client, earlierMs }: GivenRequest): void {
     const { http } = this.forThreads.find(each => each.listener.name === listener)!;
     const session = this.#gateway.sessions.begin(listener, client.address, client.port, earlierMs);
+    session.stage = 'parse';
     http.servePlainHttp(streamOf(connection), session);
   }
 

@@ -54,10 +54,11 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
     return this.#ways.connector;
   }
 
-  socketReady(): void {
+  socketReady(): boolean {
     if (this.#unsent !== null) this.write(nothing);
     if (this.#reading !== null) this.#reading.continue();
     else if (this.#socket.broken) this.#leaving?.leave();
+    return false;
   }
 
   read<T>(step: Step<T>, deadlines: Deadlines): Promise<T> {

@@ -2,7 +2,7 @@
 
 import type { IpAddress } from '../../config/policy/address.ts';
 import type { EventLoop } from '../os/event-loop.ts';
-import { type LoopSocket, type SocketUser, startConnecting } from '../os/loop-socket.ts';
+import { type LoopSocket, nobody, type SocketUser, startConnecting } from '../os/loop-socket.ts';
 import type { AttemptOutcome, Connector } from './dial.ts';
 
 /** One attempt: the first event tells how it ended. */
@@ -13,20 +13,19 @@ class Attempt implements SocketUser {
     this.#outcome = outcome;
   }
 
-  socketReady(socket: LoopSocket): void {
+  socketReady(socket: LoopSocket): boolean {
     if (socket.broken) {
       const error = socket.pendingError('connect');
       if (error) {
         socket.close();
         this.#outcome.failed(error);
-        return;
+        return false;
       }
     }
     if (socket.writable) this.#outcome.connected(socket, socket.localEndpoint());
+    return false;
   }
 }
-
-const unused: SocketUser = { socketReady() {} };
 
 export function createLoopConnector(loop: EventLoop): Connector<LoopSocket> {
   return {
@@ -36,7 +35,7 @@ export function createLoopConnector(loop: EventLoop): Connector<LoopSocket> {
       socket.user = new Attempt({
         failed: outcome.failed,
         connected(connected, local) {
-          connected.user = unused;
+          connected.user = nobody;
           outcome.connected(connected, local);
         },
       });

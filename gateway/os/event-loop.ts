@@ -18,7 +18,8 @@ export const EPOLLET = 0x8000_0000;
 
 /** Told of the events of one descriptor. */
 export interface Watcher {
-  ready(events: number): void;
+  /** True where nothing but bytes was moved: no promise was settled and no timer of Node's set. */
+  ready(events: number): boolean;
 }
 
 /** Work that was put off to the next turn, so that others get theirs. */
@@ -61,6 +62,10 @@ export class EventLoop {
   #resuming: Deferred[] = [];
   #nodeWants = true;
   #turnsAlone = 0;
+  /** Whether the turn moved nothing but bytes. */
+  #isQuiet = false;
+  /** When Node's loop wants to turn by itself; asked again after each turn that was not quiet. */
+  #nodeDueAtMs = 0;
   #stopped = false;
   /** Turns so far: a loop without work makes about one a second. */
   turns = 0;
@@ -148,20 +153,31 @@ export class EventLoop {
         this.#nodeWants = false;
         this.#turnsAlone = 0;
         await nodeTurn();
-      }
+      } else if (this.#isQuiet) continue;
       await promisesDone();
+      this.#askNode();
     }
   }
 
   #turn(): void {
     const count = this.kernel.wait(this.#poll, this.#timeoutMs());
     this.now = performance.now();
+    this.#isQuiet = true;
     this.turns += 1;
     if (++this.#turnsAlone >= mostTurnsAlone) this.#nodeWants = true;
     if (count < 0 && count !== -EINTR) throw systemError('epoll_wait', -count);
     for (let at = 0; at < count; at++) this.#dispatch(at * eventWords + eventDataWord);
-    this.#guarded(() => this.#wheel.advance(this.now));
+    this.#advance();
     this.#resumeDeferred();
+  }
+
+  #advance(): void {
+    try {
+      if (this.#wheel.advance(this.now)) this.#isQuiet = false;
+    } catch (error) {
+      this.#isQuiet = false;
+      this.#onError(error);
+    }
   }
 
   /** @param at where the event's data is */
@@ -175,16 +191,9 @@ export class EventLoop {
     const watcher = this.#watchers[descriptor];
     if (watcher === undefined || events[at + 1] !== this.#tags[descriptor]) return;
     try {
-      watcher.ready(events[at - eventDataWord]!);
+      if (!watcher.ready(events[at - eventDataWord]!)) this.#isQuiet = false;
     } catch (error) {
-      this.#onError(error);
-    }
-  }
-
-  #guarded(act: () => void): void {
-    try {
-      act();
-    } catch (error) {
+      this.#isQuiet = false;
       this.#onError(error);
     }
   }
@@ -192,15 +201,26 @@ export class EventLoop {
   #resumeDeferred(): void {
     if (this.#deferred.length === 0) return;
     [this.#deferred, this.#resuming] = [this.#resuming, this.#deferred];
-    for (const work of this.#resuming) this.#guarded(() => work.resume());
+    this.#isQuiet = false;
+    for (const work of this.#resuming) {
+      try {
+        work.resume();
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
     this.#resuming.length = 0;
   }
 
+  #askNode(): void {
+    const timeout = this.kernel.nodeTimeoutMs();
+    this.#nodeDueAtMs = timeout < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout;
+  }
+
   #timeoutMs(): number {
-    const node = this.kernel.nodeTimeoutMs();
-    if (node === 0) this.#nodeWants = true;
+    if (this.#nodeDueAtMs <= this.now) this.#nodeWants = true;
     if (this.#nodeWants || this.#deferred.length > 0) return 0;
-    const own = Math.min(Math.ceil(this.#wheel.nextMs(performance.now())), longestWaitMs);
-    return node < 0 ? own : Math.min(node, own);
+    const dueIn = Math.min(this.#wheel.nextMs(this.now), this.#nodeDueAtMs - this.now);
+    return Math.min(Math.max(0, Math.ceil(dueIn)), longestWaitMs);
   }
 }

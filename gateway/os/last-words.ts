@@ -33,7 +33,12 @@ export class LastWords extends WheelTimer implements SocketUser {
     this.socketReady();
   }
 
-  socketReady(): void {
+  socketReady(): boolean {
+    this.#talk();
+    return true;
+  }
+
+  #talk(): void {
     this.#send();
     for (let reads = 0; !this.#socket.closed && this.#socket.readable; reads++) {
       if (reads === readsAtOnce) {
@@ -47,7 +52,7 @@ export class LastWords extends WheelTimer implements SocketUser {
   }
 
   resume(): void {
-    this.socketReady();
+    this.#talk();
   }
 
   #send(): void {

@@ -92,14 +92,15 @@ export class LoopListener {
     loop.watch(descriptor, EPOLLIN, this);
   }
 
-  ready(): void {
+  ready(): boolean {
     const { kernel } = this.#loop;
     for (let taken = 0; taken < mostAtOnce && !this.#stopped; taken++) {
       const descriptor = kernel.accept(this.#descriptor);
       if (descriptor >= 0) this.#user.accepted(descriptor, endpointOf(kernel.peer()));
-      else if (descriptor === -EAGAIN) return;
-      else if (!this.#passesOver(systemError('accept', -descriptor))) return;
+      else if (descriptor === -EAGAIN) break;
+      else if (!this.#passesOver(systemError('accept', -descriptor))) break;
     }
+    return false;
   }
 
   /** True for an error of the one connection. Others last a while: trying again at once would only burn the processor. */

@@ -23,10 +23,12 @@ const everything = (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) >>> 0;
 
 /** Told when a socket may have become readable, writable or broken. */
 export interface SocketUser {
-  socketReady(socket: LoopSocket): void;
+  /** See Watcher.ready. */
+  socketReady(socket: LoopSocket): boolean;
 }
 
-const nobody: SocketUser = { socketReady() {} };
+/** Of a socket that waits for somebody to use it. */
+export const nobody: SocketUser = { socketReady: () => true };
 
 export interface Endpoint {
   address: string;
@@ -61,12 +63,12 @@ export class LoopSocket {
     loop.watch(descriptor, everything, this);
   }
 
-  ready(events: number): void {
+  ready(events: number): boolean {
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) this.readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) this.writable = true;
     if (events & EPOLLRDHUP) this.peerEnded = true;
     if (events & (EPOLLHUP | EPOLLERR)) this.broken = true;
-    this.user.socketReady(this);
+    return this.user.socketReady(this);
   }
 
   /** Into the loop's inbox. Bytes, 0 at the end, or a negative errno. */

@@ -34,6 +34,8 @@ export class TimerWheel {
   /** The last tick that was looked at. */
   #tick: number;
   #count = 0;
+  /** No timer is in a slot before this tick's. */
+  #nextTick = 0;
 
   /** @param nowMs a clock in milliseconds that does not run backwards */
   constructor(nowMs: number) {
@@ -78,17 +80,22 @@ export class TimerWheel {
     timer.next = head;
     if (head) head.previous = timer;
     this.#heads[slot] = timer;
+    if (this.#count === 0 || tick < this.#nextTick) this.#nextTick = tick;
     this.#count += 1;
   }
 
-  /** Fires what is due. */
-  advance(nowMs: number): void {
+  /** Fires what is due; returns whether there may have been something. */
+  advance(nowMs: number): boolean {
     const now = Math.floor(nowMs / tickMs);
-    if (this.#count === 0) this.#tick = Math.max(this.#tick, now);
+    if (this.#count === 0 || now < this.#nextTick) {
+      this.#tick = Math.max(this.#tick, now);
+      return false;
+    }
     while (this.#tick < now) {
       this.#tick += 1;
       this.#fire(this.#tick % slots, nowMs);
     }
+    return true;
   }
 
   #fire(slot: number, nowMs: number): void {
@@ -102,8 +109,9 @@ export class TimerWheel {
   /** Milliseconds until the wheel wants to be advanced; Infinity without timers. */
   nextMs(nowMs: number): number {
     if (this.#count === 0) return Number.POSITIVE_INFINITY;
-    let tick = this.#tick + 1;
+    let tick = Math.max(this.#nextTick, this.#tick + 1);
     while (this.#heads[tick % slots] === null) tick += 1;
+    this.#nextTick = tick;
     return Math.max(0, tick * tickMs - nowMs);
   }
 }

@@ -121,9 +121,11 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     for (const socket of [client, exit]) this.#lookForReset(socket);
   }
 
-  socketReady(socket: LoopSocket): void {
+  socketReady(socket: LoopSocket): boolean {
+    const hadOpened = this.#gateIsOpen;
     this.#moveBoth();
     this.#lookForReset(socket);
+    return !this.#isOver && hadOpened === this.#gateIsOpen;
   }
 
   #moveBoth(): void {

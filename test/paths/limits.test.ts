@@ -76,6 +76,7 @@ test('far more connections than sessions: the overflow is closed, the gateway st
     'the flood to pass',
   );
   t.is((await tunnel(t, gateway, origin)).response.status, 200);
+  await eventually(() => gateway.records().length >= flood.length || undefined, 'the records of the flood');
   const peers = gateway.records().map(({ client }) => `${client.address} ${client.port}`);
   for (const { local } of flood)
     t.is(peers.filter(peer => peer === `${local.address} ${local.port}`).length, 1, 'each has one record');
