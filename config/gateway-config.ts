@@ -185,7 +185,10 @@ export const limitsSchema = z
       'the same for a tunnel of which one direction has ended; the shorter of the two holds',
     ),
     relayBufferBytes: bytes('64Ki', 4096, 16 * 1024 ** 2).describe(
-      'bytes held for a slow reader, each direction',
+      'bytes held for a slow reader, each direction; the pump holds at most 64Ki',
+    ),
+    relayPipeBytes: bytes('1Mi', 65_536, 16 * 1024 ** 2).describe(
+      'the same for a direction that moves bulk through a pipe; read at the start. Without CAP_SYS_RESOURCE at most fs.pipe-max-size and altogether fs.pipe-user-pages-soft; past that bytes are copied',
     ),
     originConnections: count(64, 1, 10_000).describe('connections to one plain HTTP destination'),
     originQueue: count(256, 0, 100_000).describe(

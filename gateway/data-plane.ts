@@ -26,19 +26,20 @@ const mostPipes = () => Math.max(1, Math.floor(Math.min(descriptorLimit(), 1_000
  * @throws Error where it does
  */
 export async function openDataPlane(
-  { relay, threads }: GatewayConfig,
-  options: Omit<ThreadsOptions, 'count' | 'kernel' | 'mostPipes'>,
+  { relay, threads, limits }: GatewayConfig,
+  options: Omit<ThreadsOptions, 'count' | 'kernel' | 'pipeLimits'>,
 ): Promise<DataPlane> {
   if (relay.mode === 'streams') return { kind: 'streams' };
+  const pipeBytes = limits.relayPipeBytes;
   const count = threads === 'auto' ? automaticThreads() : threads;
   if (count === 1) {
-    const ways = await openLoopWays(relay.mode, mostPipes());
+    const ways = await openLoopWays(relay.mode, { mostPipes: mostPipes(), pipeBytes });
     return ways ? { kind: 'loop', ways } : { kind: 'streams' };
   }
   const kernel = await Kernel.open();
   if (kernel === null && relay.mode === 'pump') throw new Error(cannotPump);
   if (kernel === null) return { kind: 'streams' };
-  const perThread = Math.ceil(mostPipes() / count);
-  const started = new DataPlaneThreads({ ...options, count, kernel, mostPipes: perThread });
+  const pipeLimits = { mostPipes: Math.ceil(mostPipes() / count), pipeBytes };
+  const started = new DataPlaneThreads({ ...options, count, kernel, pipeLimits });
   return { kind: 'threads', kernel, threads: started };
 }

@@ -9,18 +9,22 @@ import { PipePool } from './os/pipe-pool.ts';
 /** Said where `relay.mode: pump` cannot be had. */
 export const cannotPump = 'relay.mode pump needs Linux and a Node with node:ffi; auto goes without';
 
-/** Capacity asked for each pipe; the kernel gives 4 KiB to who has very many (pipe(7), pipe-user-pages-soft). */
-const pipeBytes = 256 * 1024;
+/** Of one loop. */
+export interface PipeLimits {
+  /** In use at once; each takes two descriptors. */
+  readonly mostPipes: number;
+  /** Capacity asked for each. */
+  readonly pipeBytes: number;
+}
 
 /**
  * Null where this system cannot do it and `mode` does not insist.
- * @param mostPipes in use at once; each takes two descriptors
  * @param descriptors marks those that belong to this thread's sockets, where somebody else wants to know them
  * @throws Error where the mode is `pump` and there are no system calls for it
  */
 export async function openLoopWays(
   mode: GatewayConfig['relay']['mode'],
-  mostPipes: number,
+  { mostPipes, pipeBytes }: PipeLimits,
   descriptors: Uint8Array | null = null,
 ): Promise<LoopWays | null> {
   const loop = await EventLoop.open(descriptors);

@@ -62,6 +62,7 @@ const MSG_NOSIGNAL = 0x4000;
 const SHUT_WR = 1;
 // linux/fcntl.h, linux/splice.h
 const F_SETPIPE_SZ = 1031;
+const F_GETPIPE_SZ = 1032;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 
@@ -310,12 +311,19 @@ export class Kernel {
 
   // Pipes.
 
-  /** @param bytes capacity asked for; the kernel may give less to who has many. Null where there is none to be had */
-  pipe(bytes: number): Pipe | null {
+  /**
+   * @param bytes capacity asked for
+   * @param least what the kernel must give: who has many pipes gets a page for each (pipe(7), pipe-user-pages-soft)
+   * @returns null where there is none to be had
+   */
+  pipe(bytes: number, least: number): Pipe | null {
     if (this.#calls.pipe2(this.#valueAt, nonBlocking) < 0) return null;
     const [readEnd, writeEnd] = [this.#words[10]!, this.#words[11]!];
     this.#calls.fcntl(word(writeEnd), word(F_SETPIPE_SZ), word(bytes));
-    return { readEnd, writeEnd };
+    if (this.#calls.fcntl(word(writeEnd), word(F_GETPIPE_SZ), zero) >= least) return { readEnd, writeEnd };
+    this.close(readEnd);
+    this.close(writeEnd);
+    return null;
   }
 
   /** Moves bytes from one descriptor to another, one of them a pipe. Bytes, 0 at the end, or a negative errno. */

@@ -5,6 +5,8 @@ import type { Kernel, Pipe } from './kernel.ts';
 
 /** Pipes that are kept for the next. */
 const mostKept = 64;
+/** Below this, copying costs less. */
+const leastPipeBytes = 64 * 1024;
 
 export class PipePool {
   readonly #kernel: Kernel;
@@ -24,7 +26,7 @@ export class PipePool {
   /** Null where there are too many, or the process may not open more: then bytes are copied. */
   take(): Pipe | null {
     if (this.inUse >= this.#most) return null;
-    const pipe = this.#kept.pop() ?? this.#kernel.pipe(this.pipeBytes);
+    const pipe = this.#kept.pop() ?? this.#kernel.pipe(this.pipeBytes, leastPipeBytes);
     if (pipe !== null) this.inUse += 1;
     return pipe;
   }

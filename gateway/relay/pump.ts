@@ -17,7 +17,7 @@ import { type GatedRelay, HelloGate } from './hello-gate.ts';
 import type { RelayObserver, RelayOptions } from './relay-options.ts';
 
 /** Bytes that one direction may move before others get their turn. */
-const turnBytes = 1024 * 1024;
+const turnBytes = 2 * 1024 * 1024;
 /** Reads that fill the buffer, one after the other, before a direction is taken for bulk. */
 const fullReadsToBulk = 2;
 /** Splices below this many bytes, one after the other, end bulk. */

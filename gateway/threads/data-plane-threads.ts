@@ -8,6 +8,7 @@ import type { PodWorkload } from '../../config/cluster.ts';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { SnapshotInput } from '../../config/snapshot.ts';
 import { piecesOf } from '../documents-in-pieces.ts';
+import type { PipeLimits } from '../loop-ways.ts';
 import type { Kernel } from '../os/kernel.ts';
 import type { SessionTally } from '../record/session-tally.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
@@ -44,7 +45,7 @@ export interface ThreadsOptions {
   readonly knowsCluster: boolean;
   readonly mostByDescriptors: number;
   readonly mostConnections: number;
-  readonly mostPipes: number;
+  readonly pipeLimits: PipeLimits;
   readonly control: ControlThread;
 }
 
@@ -210,7 +211,7 @@ class Thread {
       descriptors: this.#descriptors,
       mostByDescriptors: options.mostByDescriptors,
       mostConnections: options.mostConnections,
-      mostPipes: options.mostPipes,
+      pipeLimits: options.pipeLimits,
       knowsCluster: options.knowsCluster,
     };
     this.#worker = new Worker(new URL('./data-plane-worker.ts', import.meta.url), {

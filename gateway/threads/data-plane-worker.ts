@@ -257,7 +257,7 @@ const unforeseen = 'an event failed that nobody foresaw';
 
 // What this thread compiled, while there is time: a thread that is ended writes nothing.
 flushCompileCache();
-const ways = await openLoopWays('pump', birth.mostPipes, new Uint8Array(birth.descriptors));
+const ways = await openLoopWays('pump', birth.pipeLimits, new Uint8Array(birth.descriptors));
 const thread = new DataPlaneThread(ways!);
 void thread;
 await ways!.loop.run();

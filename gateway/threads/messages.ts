@@ -6,6 +6,7 @@ import type { SnapshotInput } from '../../config/snapshot.ts';
 import type { Piece } from '../documents-in-pieces.ts';
 import type { GivenConnection } from '../entry/loop-client.ts';
 import type { ListenerServer } from '../entry/serve-http.ts';
+import type { PipeLimits } from '../loop-ways.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
 import type { Answer, Question } from './questions.ts';
 
@@ -39,7 +40,7 @@ export interface ThreadBirth {
   readonly descriptors: SharedArrayBuffer;
   readonly mostByDescriptors: number;
   readonly mostConnections: number;
-  readonly mostPipes: number;
+  readonly pipeLimits: PipeLimits;
   readonly knowsCluster: boolean;
 }
 
