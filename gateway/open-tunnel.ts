@@ -7,6 +7,8 @@ import type { ClientConnection } from './entry/client-connection.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import type { TunnelGateway } from './gateway.ts';
+import type { Hello } from './relay/client-hello.ts';
+import type { RelayOptions } from './relay/relay-options.ts';
 import type { Failure } from './session/failure.ts';
 import type { Dialled, Session } from './session/session.ts';
 
@@ -16,14 +18,18 @@ export interface TunnelReplies {
   refused(failure: Failure): Buffer;
 }
 
-/** From a parsed request to the end of the session's sockets. Never rejects; the caller finishes the session. */
+/**
+ * From a parsed request to the relay, or to the refusal. Never rejects.
+ * @returns whether the tunnel is open: then the relay finishes the session, else the caller does. An open tunnel may
+ * last for days, and none of what opened it is to be kept for that long.
+ */
 export async function openTunnel<Exit>(
   gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
   request: AdmissionRequest,
   replies: TunnelReplies,
-): Promise<void> {
+): Promise<boolean> {
   const { leaving, over } = client.watchLeaving();
   session.onCut(() => client.destroy());
   try {
@@ -38,8 +44,32 @@ export async function openTunnel<Exit>(
     over();
     client.write(replies.established(dialled));
     session.stage = 'relay';
-    await client.relay(socket, session, { limits, judgeHello: hello => judgeHello(session, hello) });
+    session.decisionsByAddress = null;
+    client.relay(socket, session, new RelayedSession(session));
+    return true;
   } catch (error) {
     client.refuse(replies.refused(session.fail(error)));
+    return false;
+  }
+}
+
+/** What an open tunnel keeps of all this. */
+class RelayedSession implements RelayOptions {
+  readonly #session: Session;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  get limits(): RelayOptions['limits'] {
+    return this.#session.snapshot.config.limits;
+  }
+
+  judgeHello(hello: Hello): Failure | null {
+    return judgeHello(this.#session, hello);
+  }
+
+  over(): void {
+    this.#session.finish();
   }
 }

@@ -37,8 +37,8 @@ export interface ClientConnection<Exit> {
   destroy(): void;
   /** Tells when the client leaves, until `over` is called: from then on its closing stops nothing any more. */
   watchLeaving(): { leaving: Leaving; over(): void };
-  /** Moves bytes until both directions have ended or one side failed; then both are closed. Never rejects. */
-  relay(exit: Exit, observer: RelayObserver, options: RelayOptions): Promise<void>;
+  /** Moves bytes until both directions have ended or one side failed; then both are closed, and it says that it is over. */
+  relay(exit: Exit, observer: RelayObserver, options: RelayOptions): void;
   /** The connection as a socket of Node's, with what was read and not used; nothing else is to be called after it. */
   intoStream(): Socket;
 }

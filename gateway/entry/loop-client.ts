@@ -123,10 +123,10 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
     this.#leaving = null;
   }
 
-  relay(exit: LoopSocket, observer: RelayObserver, options: RelayOptions): Promise<void> {
+  relay(exit: LoopSocket, observer: RelayObserver, options: RelayOptions): void {
     const early = { up: this.#rest, down: this.#unsent };
     this.#rest = nothing;
-    return pump(this.#socket, exit, this.#ways.pipes, early, observer, options);
+    pump(this.#socket, exit, this.#ways.pipes, early, observer, options);
   }
 
   intoStream(): Socket {

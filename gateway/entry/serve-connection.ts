@@ -29,8 +29,8 @@ export async function serveConnection<Exit, Client extends ClientConnection<Exit
   let handedOver = false;
   try {
     const first = await readFirstMessage(client, listener, session);
-    if (first.type === 'socks5') await serveSocks(gateway, session, client);
-    else if (first.type === 'connect') await serveConnect(gateway, session, client, first.lines);
+    if (first.type === 'socks5') handedOver = await serveSocks(gateway, session, client);
+    else if (first.type === 'connect') handedOver = await serveConnect(gateway, session, client, first.lines);
     else {
       handedOver = true;
       servePlainHttp(client, session);
@@ -42,12 +42,13 @@ export async function serveConnection<Exit, Client extends ClientConnection<Exit
   }
 }
 
+/** @returns whether the relay finishes the session */
 async function serveConnect<Exit>(
   gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
   lines: string[],
-): Promise<void> {
+): Promise<boolean> {
   session.protocol = 'connect';
   session.http = { method: 'CONNECT' };
   const replies = connectReplies(session);
@@ -55,9 +56,10 @@ async function serveConnect<Exit>(
   try {
     request = parseConnectHead(lines, session.snapshot.config.limits);
   } catch (error) {
-    return client.refuse(replies.refused(session.fail(error)));
+    client.refuse(replies.refused(session.fail(error)));
+    return false;
   }
-  await openTunnel(gateway, session, client, request, replies);
+  return openTunnel(gateway, session, client, request, replies);
 }
 
 /** The answers of a CONNECT; the status is noted for the record. */

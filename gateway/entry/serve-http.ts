@@ -174,11 +174,12 @@ class HttpSessions {
     takeBack(socket, head);
     await this.#answered(socket);
     const replies = connectReplies(session);
+    let isRelayed = false;
     try {
       checkVersion(req.httpVersion);
       const destination = connectTarget(req.url!);
       checkConnectFields(req.rawHeaders, destination);
-      await openTunnel(
+      isRelayed = await openTunnel(
         this.#gateway,
         session,
         new StreamClient(socket),
@@ -188,7 +189,7 @@ class HttpSessions {
     } catch (error) {
       refuseStream(socket, replies.refused(session.fail(error)));
     } finally {
-      session.finish();
+      if (!isRelayed) session.finish();
     }
   }
 

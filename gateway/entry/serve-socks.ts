@@ -21,12 +21,15 @@ import { SocksMachine, type SocksMessage, socksDestination } from './socks5.ts';
 
 type Method = typeof methodNone | typeof methodPassword;
 
-/** Serves a connection whose first byte was 5. Never rejects for what a client does; the caller finishes the session. */
+/**
+ * Serves a connection whose first byte was 5. Never rejects for what a client does.
+ * @returns whether the relay finishes the session; else the caller does
+ */
 export async function serveSocks<Exit>(
   gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
-): Promise<void> {
+): Promise<boolean> {
   session.protocol = 'socks5';
   const machine = new SocksMachine(performance.now() + session.snapshot.config.limits.requestHeadTimeout);
   const replies = socksReplies(session);
@@ -43,11 +46,12 @@ export async function serveSocks<Exit>(
     const request = await next(client, machine, 'request');
     session.destinationText = `${request.host}:${request.port}`;
     const destination = socksDestination(request);
-    await openTunnel(gateway, session, client, { destination, credentials }, replies);
+    return await openTunnel(gateway, session, client, { destination, credentials }, replies);
   } catch (error) {
     const failure = session.fail(error);
     if (failure.kind === 'client-gone') client.destroy();
     else client.refuse(refusal(failure));
+    return false;
   }
 }
 

@@ -51,8 +51,8 @@ export class StreamClient implements ClientConnection<Socket> {
     return watchLeaving(this.#socket);
   }
 
-  relay(exit: Socket, observer: RelayObserver, options: RelayOptions): Promise<void> {
-    return relay(this.#socket, exit, observer, options);
+  relay(exit: Socket, observer: RelayObserver, options: RelayOptions): void {
+    void relay(this.#socket, exit, observer, options).then(() => options.over());
   }
 
   intoStream(): Socket {

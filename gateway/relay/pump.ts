@@ -52,7 +52,7 @@ class Flow {
   }
 }
 
-/** Relays between two sockets of one loop. Never rejects: why it ended is told to the observer. */
+/** Relays between two sockets of one loop. Why it ended is told to the observer, that it did by `options.over`. */
 export function pump(
   client: LoopSocket,
   exit: LoopSocket,
@@ -60,10 +60,8 @@ export function pump(
   early: EarlyBytes,
   observer: RelayObserver,
   options: RelayOptions,
-): Promise<void> {
-  return new Promise(resolve => {
-    new Tunnel(client, exit, pipes, observer, options, resolve).start(early);
-  });
+): void {
+  new Tunnel(client, exit, pipes, observer, options).start(early);
 }
 
 /** What is on its way already when a tunnel opens. */
@@ -79,7 +77,6 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
   readonly #pipes: PipePool;
   readonly #observer: RelayObserver;
   readonly #options: RelayOptions;
-  readonly #done: () => void;
   readonly #up: Flow;
   readonly #down: Flow;
   #gate: HelloGate | null = null;
@@ -96,14 +93,12 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     pipes: PipePool,
     observer: RelayObserver,
     options: RelayOptions,
-    done: () => void,
   ) {
     super();
     this.#loop = client.loop;
     this.#pipes = pipes;
     this.#observer = observer;
     this.#options = options;
-    this.#done = done;
     this.#up = new Flow(client, exit);
     this.#down = new Flow(exit, client);
     this.#lastMoveMs = this.#loop.now;
@@ -341,7 +336,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     this.#loop.clear(this);
     this.#gate?.end();
     for (const flow of [this.#up, this.#down]) this.#givePipeBack(flow);
-    this.#done();
+    this.#options.over();
   }
 
   // The client's first bytes.

@@ -28,4 +28,6 @@ export interface RelayOptions {
   readonly limits: RelayLimits;
   /** Lets a client's first bytes go on (null) or says why not. */
   judgeHello(hello: Hello): Failure | null;
+  /** Both sockets are closed. Called once. */
+  over(): void;
 }

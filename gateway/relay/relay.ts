@@ -6,7 +6,7 @@ import { abortConnection } from '../os/abort-connection.ts';
 import { nodeTimers } from '../os/timers.ts';
 import type { Failure } from '../session/failure.ts';
 import type { CloseReason } from '../session/session.ts';
-import { accessDeniedAlert } from './client-hello.ts';
+import { accessDeniedAlert, type Hello } from './client-hello.ts';
 import { HelloGate } from './hello-gate.ts';
 import type { RelayObserver, RelayOptions } from './relay-options.ts';
 
@@ -71,7 +71,7 @@ function pumpUp(client: Socket, destination: Socket, observer: RelayObserver, op
     observer.bytesUp += length;
   });
   const gated = {
-    judgeHello: options.judgeHello,
+    judgeHello: (hello: Hello) => options.judgeHello(hello),
     releaseHello: release,
     refuseHello(failure: Failure) {
       observer.close(failure.kind, failure.message);
