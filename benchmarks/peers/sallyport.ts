@@ -79,16 +79,9 @@ export const sallyport = (variant: Variant): Peer => ({
   },
   setup(request) {
     const port = request.ports[0]!;
-    const main = path.join(variant.checkout, 'gateway/main.ts');
+    const launcher = path.join(variant.checkout, 'gateway/cli/sallyport');
     return {
-      command: [
-        nodeOf(variant.checkout),
-        '--disable-warning=ExperimentalWarning',
-        main,
-        'serve',
-        '--config',
-        path.join(request.folder, 'gateway.yaml'),
-      ],
+      command: [launcher, 'serve', '--config', path.join(request.folder, 'gateway.yaml')],
       files: {
         'gateway.yaml': stringify(configuration(request, variant)),
         'policy.yaml': stringify(policyFile(request.policy)),
