@@ -73,7 +73,10 @@ test('the pinned Node comes first, and arguments are passed as they are', async 
   const root = await projectWith(t, { 'node_modules/.bin/node': nodeOf(26), 'bin/node': nodeOf(30) });
   const env = { PATH: `${root}/bin:/usr/bin:/bin` };
   const { stdout } = await start(join(root, 'gateway/cli/sallyport'), ['a b', '$c', ''], { env });
-  t.is(stdout, `node 26: --disable-warning=ExperimentalWarning --max-semi-space-size=4 ${root}/gateway/main.ts a b $c \n`);
+  t.is(
+    stdout,
+    `node 26: --disable-warning=ExperimentalWarning --max-semi-space-size=4 ${root}/gateway/main.ts a b $c \n`,
+  );
 });
 
 test("without it, the machine's own where it is 26 or later", async t => {
