@@ -1,6 +1,7 @@
 // The open sessions of a thread as its successor or the control thread would need them if it died: in shared memory, a
 // slot each, so that even then every session leaves a record. It holds what identifies a session, not what it moved.
 
+import type { Decision } from '../../config/policy/decision.ts';
 import type { Session } from './session.ts';
 
 /** What is known of a session that a dead thread left. */
@@ -44,7 +45,7 @@ export class OpenSessions {
     const slot = this.#slots.get(session) ?? this.#take(session);
     if (slot === null) return;
     const at = slot * slotBytes;
-    const text = JSON.stringify(factsOf(session, countSlot));
+    const text = factsOf(session, countSlot);
     const fits = Buffer.byteLength(text) <= slotBytes - lengthBytes;
     if (fits) this.#bytes.writeUInt16LE(this.#bytes.write(text, at + lengthBytes), at);
   }
@@ -87,21 +88,28 @@ function parsed(text: string): LeftSession | null {
   }
 }
 
-function factsOf(session: Session, countSlot: number): LeftSession {
+/** The facts of a LeftSession as JSON; what is written without quoting has no character that needs it. */
+function factsOf(session: Session, countSlot: number): string {
   const { id, listener, clientAddress, clientPort, protocol, stage, destination, decision, dialled } =
     session;
   const startedAtMs = Date.now() - session.elapsedMs();
-  return {
-    id,
-    listener,
-    clientAddress,
-    clientPort,
-    protocol,
-    stage,
-    destination,
-    decision,
-    dialled,
-    startedAtMs,
-    countSlot,
-  };
+  return (
+    `{"id":"${id}","listener":"${listener}","clientAddress":"${clientAddress}","clientPort":${clientPort},` +
+    `"protocol":"${protocol}","stage":"${stage}","startedAtMs":${startedAtMs},"countSlot":${countSlot},` +
+    `"destination":${destination ? JSON.stringify(destination) : null},` +
+    `"decision":${decision ? decisionText(decision) : null},` +
+    `"dialled":${dialled ? JSON.stringify(dialled) : null}}`
+  );
+}
+
+const decisionTexts = new WeakMap<Decision, string>();
+
+/** A rule's decision is one value for all its sessions. */
+function decisionText(decision: Decision): string {
+  let text = decisionTexts.get(decision);
+  if (text === undefined) {
+    text = JSON.stringify(decision);
+    decisionTexts.set(decision, text);
+  }
+  return text;
 }
