@@ -1,0 +1,166 @@
+// The last words to a peer over real connections: all of them arrive, then the end, whatever the peer sent that nobody
+// read; and the connection is closed whatever the peer does.
+
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+import { parseAddress } from '../../../config/policy/address.ts';
+import { EventLoop } from '../../../gateway/os/event-loop.ts';
+import { LastWords } from '../../../gateway/os/last-words.ts';
+import { LoopListener, listenOn, localEndpoint } from '../../../gateway/os/loop-listener.ts';
+import { LoopSocket } from '../../../gateway/os/loop-socket.ts';
+import { eventually, within } from '../../support/waiting.ts';
+
+interface Ends {
+  readonly loop: EventLoop;
+  /** The gateway's end. */
+  readonly near: LoopSocket;
+  /** The peer; it reads when the test says so. */
+  readonly far: Socket;
+  /** Codes of errors that the peer met. */
+  readonly errors: string[];
+}
+
+async function connected(loop: EventLoop): Promise<Ends> {
+  const { kernel } = loop;
+  const address = parseAddress('127.0.0.1')!;
+  const descriptor = listenOn(kernel, { address, port: 0, backlog: 5, shared: false });
+  const accepted = Promise.withResolvers<LoopSocket>();
+  const listener = new LoopListener(loop, descriptor, {
+    accepted: socket => accepted.resolve(new LoopSocket(loop, socket)),
+    acceptFailed: accepted.reject,
+  });
+  const { port } = localEndpoint(kernel, descriptor);
+  const far = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  const errors: string[] = [];
+  far.on('error', (error: NodeJS.ErrnoException) => errors.push(error.code ?? ''));
+  await within(once(far, 'connect'), 'the connection');
+  const near = await within(accepted.promise, 'the other end');
+  listener.stop();
+  kernel.close(descriptor);
+  return { loop, near, far, errors };
+}
+
+function wordsTest(title: string, act: (t: ExecutionContext, ends: Ends) => Promise<void>): void {
+  test.serial(title, async t => {
+    const loop = await EventLoop.open();
+    if (loop === null) return void t.pass('not here: the loop needs Linux and a Node with node:ffi');
+    const running = loop.run();
+    try {
+      const ends = await connected(loop);
+      t.teardown(() => {
+        ends.far.destroy();
+        ends.near.abort();
+      });
+      await act(t, ends);
+    } finally {
+      loop.stop();
+      await within(running, 'the loop to stop');
+    }
+  });
+}
+
+/** Everything until the end of what the other side sends. */
+async function readAll(far: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  far.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await within(once(far, 'end'), 'the end');
+  return Buffer.concat(chunks);
+}
+
+const closed = (near: LoopSocket) => eventually(() => near.closed || undefined, 'the near side to close');
+const words = Buffer.from('HTTP/1.1 403 Forbidden\r\n\r\n');
+
+wordsTest('a peer hears them and the end, and the connection closes when it leaves', async (t, ends) => {
+  const { near, far, errors } = ends;
+  new LastWords(near).say(words);
+  t.deepEqual(await readAll(far), words);
+  t.false(near.closed, 'while the peer may still send');
+  far.end();
+  await closed(near);
+  t.deepEqual(errors, []);
+});
+
+wordsTest('a peer that sent what nobody read hears them all the same', async (t, ends) => {
+  const { near, far, errors } = ends;
+  const wasSent = new Promise(resolve => void far.write(Buffer.alloc(100_000), resolve));
+  await within(wasSent, 'the bytes nobody reads');
+  new LastWords(near).say(words);
+  far.write(Buffer.alloc(100_000));
+  t.deepEqual(await readAll(far), words);
+  far.end(Buffer.alloc(100_000));
+  await closed(near);
+  await eventually(() => far.closed || undefined, 'the far side to close');
+  t.deepEqual(errors, []);
+});
+
+wordsTest('more than the kernel takes at once arrives whole and in order', async (t, ends) => {
+  const { near, far } = ends;
+  const long = Buffer.alloc(
+    12_000_000,
+    Uint8Array.from({ length: 251 }, (_, at) => at),
+  );
+  new LastWords(near).say(long);
+  t.false(near.writable, 'the kernel did not take it all');
+  t.true((await readAll(far)).equals(long));
+  far.end();
+  await closed(near);
+});
+
+wordsTest('nothing to say is the end alone', async (t, ends) => {
+  const { near, far } = ends;
+  new LastWords(near).say(new Uint8Array(0));
+  t.is((await readAll(far)).length, 0);
+  far.end();
+  await closed(near);
+});
+
+wordsTest('a peer that stays is left after a moment', async (t, ends) => {
+  const { near, far } = ends;
+  new LastWords(near).say(words);
+  t.deepEqual(await readAll(far), words);
+  await closed(near);
+  t.false(far.writableEnded);
+});
+
+wordsTest('a peer that resets is left at once, and no timer remains', async (t, ends) => {
+  const { loop, near, far } = ends;
+  const last = new LastWords(near);
+  last.say(words);
+  await readAll(far);
+  far.resetAndDestroy();
+  await closed(near);
+  t.is(last.slot, -1);
+  t.notThrows(() => loop.clear(last));
+});
+
+wordsTest('nothing is said on a connection that is closed', async (t, ends) => {
+  const { near } = ends;
+  near.close();
+  const last = new LastWords(near);
+  last.say(words);
+  t.is(last.slot, -1, 'no timer waits for it');
+});
+
+test('a peer that sends without end gets a bounded number of reads at once', t => {
+  let reads = 0;
+  const deferred: { resume(): void }[] = [];
+  const loop = {
+    setTimer: () => {},
+    clear: () => {},
+    defer: (work: { resume(): void }) => deferred.push(work),
+  };
+  const socket = {
+    loop,
+    closed: false,
+    send: (bytes: Uint8Array) => bytes.length,
+    end: () => {},
+    receive: () => ++reads && 65_536,
+  };
+  new LastWords(socket as unknown as LoopSocket).say(words);
+  t.is(reads, 16);
+  t.is(deferred.length, 1);
+  deferred[0]!.resume();
+  t.is(reads, 32);
+  t.is(deferred.length, 2);
+});
