@@ -67,7 +67,10 @@ export class DataPlaneThreads {
   readonly #threads: Thread[];
   #input: SnapshotInput | null = null;
   #listeners: readonly ListeningDescriptors[] = [];
+  /** Nobody is replaced any more. */
   #ending = false;
+  /** Threads end because they are told to. */
+  #ended = false;
   /** Counted over the life of the gateway. */
   deaths = 0;
 
@@ -120,19 +123,24 @@ export class DataPlaneThreads {
   }
 
   async #replace(at: number, died: Thread): Promise<void> {
-    if (this.#ending) return;
+    for (const session of OpenSessions.left(died.openSessions)) this.#options.control.recordLeft(session);
+    if (this.#ended) return;
     this.deaths += 1;
     const kept = new Set(this.#listeners.map(({ descriptors }) => descriptors[at]));
-    for (const session of OpenSessions.left(died.openSessions)) this.#options.control.recordLeft(session);
     const closed = died.closeDescriptors(this.#options.kernel, kept);
     this.#options.control.tell('error', { thread: at, descriptors: closed }, 'a data-plane thread died');
-    // What it counted stays counted.
-    died.memory.addRecordBytes(-died.memory.recordBytes);
-    this.#threads[at] = this.#start(at, died.memory);
+    died.memory.threadDied();
     await new Promise(resolve => setTimeout(resolve, replaceAfterMs));
-    if (this.#input === null || this.#ending) return;
-    await this.#threads[at].take(this.#input);
-    this.#threads[at].post(this.#listening(at));
+    if (!this.#ending) await this.#succeed(at, died.memory);
+  }
+
+  /** Starts only after the rest: what makes threads die at their birth must not keep this one busy. */
+  async #succeed(at: number, memory: ThreadMemory): Promise<void> {
+    const thread = this.#start(at, memory);
+    this.#threads[at] = thread;
+    if (this.#input === null) return;
+    await thread.take(this.#input);
+    if (!this.#ending) thread.post(this.#listening(at));
   }
 
   identityChanged(): void {
@@ -180,6 +188,7 @@ export class DataPlaneThreads {
 
   async end(): Promise<void> {
     this.#ending = true;
+    this.#ended = true;
     await Promise.all(this.#threads.map(thread => thread.end()));
   }
 }
@@ -198,6 +207,9 @@ class Thread {
   readonly #inForce = new Map<number, (sessionsCut: number) => void>();
   readonly #reports = new Map<number, () => void>();
   #lastReportId = 0;
+  #isGone = false;
+  /** Settled when the snapshot before is in force: pieces of two must not mix, nor an older one win. */
+  #given: Promise<void> = Promise.resolve();
   lastReport = noReport;
 
   constructor(options: ThreadsOptions, memory: ThreadMemory, onDeath: (thread: Thread) => void) {
@@ -232,6 +244,8 @@ class Thread {
 
   /** Nobody is to wait for a thread that is gone. */
   #letGo(): void {
+    this.#isGone = true;
+    this.lastReport = noReport;
     this.#drained.resolve();
     for (const resolve of this.#inForce.values()) resolve(0);
     for (const resolve of this.#reports.values()) resolve();
@@ -268,11 +282,21 @@ class Thread {
     }
   }
 
-  /** In small pieces, between which this thread's loop turns. */
-  async take({ documents, cluster, ...core }: SnapshotInput): Promise<number> {
+  /** Resolves with the sessions that were cut, once it is in force. */
+  async take(input: SnapshotInput): Promise<number> {
     const { promise, resolve } = Promise.withResolvers<number>();
-    this.#inForce.set(core.generation, resolve);
+    this.#inForce.set(input.generation, resolve);
     void this.#exited.promise.then(() => resolve(0));
+    this.#given = this.#given
+      .then(() => this.#give(input))
+      .then(async () => {
+        await promise;
+      });
+    return promise.finally(() => this.#inForce.delete(input.generation));
+  }
+
+  /** In small pieces, between which this thread's loop turns. */
+  async #give({ documents, cluster, ...core }: SnapshotInput): Promise<void> {
     this.post({ kind: 'snapshot', core: { ...core, ranges: cluster?.ranges ?? [] } });
     const all = [...documents, ...(cluster?.documents ?? [])];
     for (const piece of piecesOf(all)) {
@@ -280,10 +304,10 @@ class Thread {
       await nextTurn();
     }
     this.post({ kind: 'take' });
-    return promise.finally(() => this.#inForce.delete(core.generation));
   }
 
   async askForReport(): Promise<void> {
+    if (this.#isGone) return;
     const id = ++this.#lastReportId;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#reports.set(id, resolve);

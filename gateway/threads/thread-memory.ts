@@ -33,9 +33,15 @@ export class ThreadMemory {
     return this.#counters[counterNames.indexOf(name)]!;
   }
 
-  /** Only of the thread's own side. A thread that takes another's place goes on from where that one was. */
+  /** Only of the thread's own side, while it lives. A thread that takes another's place goes on from where that one was. */
   add(name: CounterName, delta: number): void {
     this.#counters[counterNames.indexOf(name)]! += delta;
+  }
+
+  /** What it counted stays counted; what it had open, and had on its way, is gone with it. */
+  threadDied(): void {
+    this.add('pipes', -this.counter('pipes'));
+    this.addRecordBytes(-this.recordBytes);
   }
 
   /** Counts up with each change of whose an address is: what a thread remembers from before is not to be used. */
