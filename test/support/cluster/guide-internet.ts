@@ -1,8 +1,18 @@
 // Loaded into a process before its program (`--import`): connections to some hosts and addresses go elsewhere, by the
 // table in SALLYPORT_TEST_WAYS, as `{"93.184.216.34:443": "127.0.0.1:34567"}`. It stands for the world outside and for
 // the Services of a cluster; what the program knows and records is where it wanted to go.
+// A gateway that connects by system calls of its own would go to the real addresses, which no test may: without node:ffi
+// it has none, and takes Node's streams.
 
+import { registerHooks } from 'node:module';
 import { Socket } from 'node:net';
+
+registerHooks({
+  resolve(specifier, context, nextResolve) {
+    if (specifier === 'node:ffi') throw new Error('no system calls in a world that is played');
+    return nextResolve(specifier, context);
+  },
+});
 
 /** `host:port` to `address:port`. */
 export type Ways = Readonly<Record<string, string>>;
