@@ -12,7 +12,7 @@ import type { Dialled, Session } from '../session/session.ts';
  */
 export async function dialForSession<T extends { dialled: Dialled }>(
   session: Session,
-  { holder, sessions, admission: { cluster } }: TunnelGateway,
+  { holder, admission: { cluster } }: TunnelGateway,
   connect: () => Promise<T>,
   abandon: (connection: T) => void,
 ): Promise<T> {
@@ -22,7 +22,6 @@ export async function dialForSession<T extends { dialled: Dialled }>(
     session.connectMs = performance.now() - before;
   });
   session.dialledTo(connection.dialled);
-  sessions.hasDialled(session);
   const current = holder.current();
   const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);
   if (found !== null) {

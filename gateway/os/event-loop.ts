@@ -82,6 +82,7 @@ export class EventLoop {
     this.#poll = kernel.createPoll();
     this.#nodeDescriptor = kernel.nodeDescriptor();
     kernel.watch(this.#poll, this.#nodeDescriptor, EPOLLIN, 0);
+    if (owned && this.#poll < owned.length) owned[this.#poll] = 1;
   }
 
   /**

@@ -12,7 +12,7 @@ export interface SessionObserver {
   finished(session: Session): void;
   /** Called for a session that is open longer than the progress interval. */
   progressed(session: Session): void;
-  /** Called when a session began, and when it has dialled. */
+  /** Called when a session began, and when its tunnel is open. */
   noted?(session: Session, countSlot: number): void;
   /** Called when a session goes on in another thread. */
   moved?(session: Session): void;
@@ -78,8 +78,8 @@ export class SessionRegistry {
     return session;
   }
 
-  /** The session has a connection. */
-  hasDialled(session: Session): void {
+  /** The session's tunnel is open. */
+  isOpen(session: Session): void {
     this.#options.observer.noted?.(session, this.#open.get(session)!);
   }
 
