@@ -14,7 +14,7 @@ import type { EndReport } from './tunnel-end.ts';
  * Whether a relay sees the reset of a side from which it does not read at present, since the other side takes nothing.
  * Where it does not, such a session lasts until idleTimeout or halfCloseTimeout; the stalled sides reset instead here.
  */
-const seesResetWhileHeldUp: Record<RelayMode, boolean> = { streams: false, pump: true };
+const seesResetWhileHeldUp: Record<RelayMode, boolean> = { streams: false, pump: false };
 
 /** Clients that never read, and as many origins that never read. */
 const stalledOfEachSide = 20;

@@ -851,6 +851,9 @@ for (const [number, each] of cases.entries()) {
     try {
       const [first, second] = await Promise.all(worlds.map(world => play(t, each, number, world)));
       t.is(first!.close, each.close);
+      // A banner and early data cross: who spoke first is the network's doing, on either speed.
+      if (each.what.includes('a banner and early data'))
+        for (const { record } of [first!, second!]) delete record.tls?.serverFirst;
       t.deepEqual(second, first);
     } finally {
       resolve();

@@ -45,6 +45,20 @@ const oneByte = Buffer.alloc(1);
 /** Without work, a turn for each of the test's own timers and a few of Node's; one that spins makes thousands. */
 const fewTurns = 20;
 
+/**
+ * Turns in some hundred milliseconds without work. What else Node does in this thread (messages of the test runner,
+ * code that is compiled) wakes the loop too, but not again and again: the calmest of several times counts.
+ */
+async function turnsAtRest(loop: EventLoop): Promise<number> {
+  let fewest = Number.POSITIVE_INFINITY;
+  for (let times = 0; times < 10 && fewest > fewTurns; times++) {
+    const before = loop.turns;
+    await sleep(300);
+    fewest = Math.min(fewest, loop.turns - before);
+  }
+  return fewest;
+}
+
 /** Calls `act` for the event of a pipe that somebody writes to while Node's loop does not turn. */
 function onEvent(t: ExecutionContext, loop: EventLoop, act: Watcher['ready']): void {
   const { readEnd, writeEnd } = pipeOf(t, loop.kernel);
@@ -62,21 +76,15 @@ function onEvent(t: ExecutionContext, loop: EventLoop, act: Watcher['ready']): v
 const wakeUp = () => {};
 
 loopTest('a loop without work sleeps', async (t, loop) => {
-  await sleep(50);
-  const before = loop.turns;
-  await sleep(400);
-  const turns = loop.turns - before;
-  t.log({ turns });
+  const turns = await turnsAtRest(loop);
   t.true(turns >= 1 && turns <= fewTurns, `${turns} turns`);
 });
 
 loopTest('a loop whose timers are far away sleeps as well', async (t, loop) => {
   const timer = loop.after(20_000, () => t.fail('fired early'));
   loop.after(300_000, () => t.fail('fired early'));
-  await sleep(50);
-  const before = loop.turns;
-  await sleep(400);
-  t.true(loop.turns - before <= fewTurns, `${loop.turns - before} turns`);
+  const turns = await turnsAtRest(loop);
+  t.true(turns <= fewTurns, `${turns} turns`);
   loop.clear(timer);
 });
 
@@ -87,10 +95,8 @@ loopTest('a loop sleeps again after everything that woke it', async (t, loop) =>
     return false;
   });
   await within(done.promise, 'all of them');
-  await sleep(50);
-  const before = loop.turns;
-  await sleep(300);
-  t.true(loop.turns - before <= fewTurns, `${loop.turns - before} turns`);
+  const turns = await turnsAtRest(loop);
+  t.true(turns <= fewTurns, `${turns} turns`);
 });
 
 loopTest('a chain of promises that an event started is done before the next wait', async (t, loop) => {
@@ -217,20 +223,25 @@ loopTest("descriptors that never rest keep nothing of Node's from its turn", asy
 loopTest(
   'work that was put off waits for the next turn, and does not keep others from theirs',
   async (t, loop) => {
+    const done = Promise.withResolvers<void>();
     const resumedIn: number[] = [];
     let elsewhere = 0;
     const work = {
       resume() {
         resumedIn.push(loop.turns);
         if (resumedIn.length < 1_000) loop.defer(this);
+        else done.resolve();
       },
     };
     onEvent(t, loop, () => {
       loop.defer(work);
-      setImmediate(() => (elsewhere = resumedIn.length));
+      setImmediate(() => {
+        elsewhere = resumedIn.length;
+      });
       return false;
     });
-    await eventually(() => resumedIn.length === 1_000 || undefined, 'all the work');
+    // Without timers of the test in between: a loop that slept over the work would not get there.
+    await within(done.promise, 'all the work', () => String(resumedIn.length));
     t.is(new Set(resumedIn).size, 1_000, 'once a turn');
     t.true(elsewhere < 1_000);
   },
@@ -259,10 +270,8 @@ loopTest('what is forgotten is told nothing, and the owner is told what is watch
   loop.watch(readEnd, EPOLLIN, { ready: () => ++told > 0 });
   loop.unwatch(readEnd);
   writeSync(writeEnd, 'x');
-  const before = loop.turns;
-  await sleep(100);
+  t.true((await turnsAtRest(loop)) <= fewTurns, 'its event wakes nobody');
   t.is(told, 0);
-  t.true(loop.turns - before <= fewTurns, 'and it wakes nobody');
   loop.watch(readEnd, EPOLLIN, {
     ready: () => {
       loop.unwatch(readEnd);
@@ -329,6 +338,24 @@ loopTest(
     loop.unwatch(heir);
   },
 );
+
+loopTest('an event that came with the one that closed its descriptor is told to nobody', async (t, loop) => {
+  const pipes = [pipeOf(t, loop.kernel), pipeOf(t, loop.kernel)];
+  let told = 0;
+  const forgetAll = () => {
+    told += 1;
+    for (const { readEnd } of pipes) loop.unwatch(readEnd);
+    return false;
+  };
+  loop.after(20, () => {
+    for (const { readEnd, writeEnd } of pipes) {
+      writeSync(writeEnd, 'x');
+      loop.watch(readEnd, EPOLLIN, { ready: forgetAll });
+    }
+  });
+  await eventually(() => told || undefined, 'the first event');
+  t.is(told, 1);
+});
 
 test.serial('who asks is told which descriptors are watched', async t => {
   const owned = new Uint8Array(4_096);

@@ -134,33 +134,72 @@ wordsTest('a peer that resets is left at once, and no timer remains', async (t, 
   t.notThrows(() => loop.clear(last));
 });
 
-wordsTest('nothing is said on a connection that is closed', async (t, ends) => {
-  const { near } = ends;
-  near.close();
-  const last = new LastWords(near);
-  last.say(words);
-  t.is(last.slot, -1, 'no timer waits for it');
+/** A socket that takes everything, and whose reads give what the test says; it notes what is done to it. */
+class NotedSocket {
+  closed = false;
+  readable = true;
+  writable = true;
+  readonly done: string[] = [];
+  readonly deferred: { resume(): void }[] = [];
+  readonly #receives: () => number;
+  readonly loop = {
+    setTimer: () => void this.done.push('set timer'),
+    clear: () => void this.done.push('clear timer'),
+    defer: (work: { resume(): void }) => void this.deferred.push(work),
+  };
+
+  constructor(receives: () => number) {
+    this.#receives = receives;
+  }
+
+  send(bytes: Uint8Array): number {
+    this.done.push('send');
+    return bytes.length;
+  }
+
+  receive(): number {
+    this.done.push('receive');
+    return this.#receives();
+  }
+
+  end(): void {
+    this.done.push('end');
+  }
+
+  close(): void {
+    this.done.push('close');
+    this.closed = true;
+  }
+}
+
+const sayOn = (socket: NotedSocket) => new LastWords(socket as unknown as LoopSocket).say(words);
+
+test('nothing is done to a connection that is closed: its descriptor may be another by now', t => {
+  const socket = new NotedSocket(() => 0);
+  socket.closed = true;
+  sayOn(socket);
+  t.deepEqual(socket.done, []);
 });
 
+for (const [what, result] of [
+  ['the end', 0],
+  ['an error', -104],
+] as const) {
+  test(`a read that gives ${what} closes the connection, once`, t => {
+    const socket = new NotedSocket(() => result);
+    sayOn(socket);
+    t.deepEqual(socket.done, ['set timer', 'send', 'end', 'receive', 'clear timer', 'close']);
+    t.deepEqual(socket.deferred, []);
+  });
+}
+
 test('a peer that sends without end gets a bounded number of reads at once', t => {
-  let reads = 0;
-  const deferred: { resume(): void }[] = [];
-  const loop = {
-    setTimer: () => {},
-    clear: () => {},
-    defer: (work: { resume(): void }) => deferred.push(work),
-  };
-  const socket = {
-    loop,
-    closed: false,
-    send: (bytes: Uint8Array) => bytes.length,
-    end: () => {},
-    receive: () => ++reads && 65_536,
-  };
-  new LastWords(socket as unknown as LoopSocket).say(words);
-  t.is(reads, 16);
-  t.is(deferred.length, 1);
-  deferred[0]!.resume();
-  t.is(reads, 32);
-  t.is(deferred.length, 2);
+  const socket = new NotedSocket(() => 65_536);
+  const reads = () => socket.done.filter(what => what === 'receive').length;
+  sayOn(socket);
+  t.is(reads(), 16);
+  t.is(socket.deferred.length, 1);
+  socket.deferred[0]!.resume();
+  t.is(reads(), 32);
+  t.is(socket.deferred.length, 2);
 });

@@ -1,7 +1,7 @@
 // What a data-plane thread remembers of the control thread's answers: whose an address is only for its time and its
 // version, and what became of each pod, so that `===` tells of changes though every answer is a clone.
 
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import type { AddressOwner, PodWorkload } from '../../../config/cluster.ts';
 import type { Limits } from '../../../config/gateway-config.ts';
 import { parseAddress } from '../../../config/policy/address.ts';
@@ -49,17 +49,16 @@ function identity(answer: Answer) {
   return { control, state, subject: new AskedIdentity(control.asker, () => state.version) };
 }
 
-/** The clock stands still until the test turns it. Of the whole thread: for serial tests that await nothing else. */
-function stillClock(t: ExecutionContext): { nowMs: number } {
-  const clock = { nowMs: Math.floor(performance.now()) };
-  const own = Object.getOwnPropertyDescriptor(performance, 'now');
+/** The thread's clock stands still in each test until the test turns it; so the tests are serial. */
+const clock = { nowMs: 1_000_000 };
+const ownNow = Object.getOwnPropertyDescriptor(performance, 'now');
+test.beforeEach(() => {
   Object.defineProperty(performance, 'now', { value: () => clock.nowMs, configurable: true });
-  t.teardown(() => {
-    if (own) Object.defineProperty(performance, 'now', own);
-    else Reflect.deleteProperty(performance, 'now');
-  });
-  return clock;
-}
+});
+test.afterEach.always(() => {
+  if (ownNow) Object.defineProperty(performance, 'now', ownNow);
+  else Reflect.deleteProperty(performance, 'now');
+});
 
 const workloadOf = (owner: AddressOwner): PodWorkload => {
   if (owner.kind !== 'pod') throw new Error(`a pod was wanted, and it is ${owner.kind}`);
@@ -102,7 +101,6 @@ test.serial('an answer under way while the version changes is not remembered', a
 });
 
 test.serial('an owner is remembered for its time, counted from the question', async t => {
-  const clock = stillClock(t);
   const { control, subject } = identity(owned(workload));
   control.holds = true;
   const soon = subject.ownerSoon(address);
@@ -116,7 +114,6 @@ test.serial('an owner is remembered for its time, counted from the question', as
 });
 
 test.serial('of very many addresses the ones asked for last are remembered', async t => {
-  stillClock(t);
   const { subject } = identity(outside);
   const addresses = Array.from({ length: 20_001 }, (_, at) => parseAddress(`10.2.${at >> 8}.${at & 255}`)!);
   for (const each of addresses.slice(0, 20_000)) await subject.ownerSoon(each);
@@ -179,7 +176,6 @@ test.serial('a pod nobody told of is what it was', t => {
 });
 
 test.serial('an end is remembered longer than any admission takes, and not for ever', t => {
-  const clock = stillClock(t);
   const { subject } = identity(outside);
   subject.changed([['uid-a', null]]);
   clock.nowMs += 599_000;
@@ -189,6 +185,21 @@ test.serial('an end is remembered longer than any admission takes, and not for e
   subject.changed([['uid-c', null]]);
   t.is(subject.currentOf(workload), workload, 'nobody holds it any more');
   t.is(subject.currentOf({ ...workload, uid: 'uid-b' }), null);
+});
+
+test.serial('news of a pod again keep it, and not those that were told of before it', t => {
+  const { subject } = identity(outside);
+  const other = { ...workload, uid: 'uid-b' };
+  subject.changed([
+    ['uid-a', null],
+    ['uid-b', null],
+  ]);
+  clock.nowMs += 500_000;
+  subject.changed([['uid-a', null]]);
+  clock.nowMs += 100_000;
+  subject.changed([['uid-c', null]]);
+  t.is(subject.currentOf(workload), null);
+  t.is(subject.currentOf(other), other);
 });
 
 test.serial('tokens that prove no pod are answered as they are; a question that failed throws', async t => {
