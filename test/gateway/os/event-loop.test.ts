@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import { readSync, writeSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { parseAddress } from '../../../config/policy/address.ts';
@@ -185,6 +186,7 @@ const kindsOfNode: [what: string, start: (act: () => void) => void][] = [
   ['process.nextTick', act => process.nextTick(act)],
   ['setImmediate', act => void setImmediate(act)],
   ['setTimeout', act => void setTimeout(act, 1)],
+  ['a file', act => void stat('.').then(act)],
   ['queueMicrotask', act => queueMicrotask(act)],
   ['an immediate in an immediate', act => void setImmediate(() => setImmediate(act))],
   ['a tick in an immediate', act => void setImmediate(() => process.nextTick(act))],
@@ -366,5 +368,6 @@ test.serial('who asks is told which descriptors are watched', async t => {
   t.is(owned[readEnd], 1);
   loop.unwatch(readEnd);
   t.is(owned[readEnd], 0);
-  t.is(owned.indexOf(1), owned.lastIndexOf(1), 'what is left is the poll itself');
+  const left = owned.filter(mark => mark === 1).length;
+  t.is(left, 1, 'what is left is the poll itself');
 });
