@@ -38,7 +38,14 @@ const nothing = () => {};
  * Resolves when no promise has anything left to do: Node comes to its ticks only when all of their steps are done. A
  * loop that waited for events before that would leave a chain of promises in the middle.
  */
-const promisesDone = () => new Promise<void>(resolve => void process.nextTick(resolve));
+async function promisesDone(): Promise<void> {
+  // Twice: Node runs all ticks that wait before any promise goes on, so that the first of these may come before the
+  // promises that another tick started.
+  await nextTick();
+  await nextTick();
+}
+
+const nextTick = () => new Promise<void>(resolve => void process.nextTick(resolve));
 
 /** Resolves within the next turn of Node's loop. */
 async function nodeTurn(): Promise<void> {

@@ -84,25 +84,30 @@ export class TimerWheel {
     this.#count += 1;
   }
 
-  /** Fires what is due; returns whether there may have been something. */
+  /**
+   * Fires what is due; returns whether there may have been something.
+   * @throws what timers threw, the first of it, once all that is due has fired
+   */
   advance(nowMs: number): boolean {
     const now = Math.floor(nowMs / tickMs);
     if (this.#count === 0 || now < this.#nextTick) {
       this.#tick = Math.max(this.#tick, now);
       return false;
     }
+    const thrown: unknown[] = [];
     while (this.#tick < now) {
       this.#tick += 1;
-      this.#fire(this.#tick % slots, nowMs);
+      this.#fire(this.#tick % slots, nowMs, thrown);
     }
+    if (thrown.length > 0) throw thrown[0];
     return true;
   }
 
-  #fire(slot: number, nowMs: number): void {
+  #fire(slot: number, nowMs: number, thrown: unknown[]): void {
     for (let timer = this.#heads[slot]; timer; timer = this.#heads[slot]) {
       this.clear(timer);
-      if (timer.dueAtMs <= nowMs) timer.expired();
-      else this.#insert(timer);
+      if (timer.dueAtMs > nowMs) this.#insert(timer);
+      else expire(timer, thrown);
     }
   }
 
@@ -113,5 +118,14 @@ export class TimerWheel {
     while (this.#heads[tick % slots] === null) tick += 1;
     this.#nextTick = tick;
     return Math.max(0, tick * tickMs - nowMs);
+  }
+}
+
+/** One that throws is not to keep those behind it in its slot, which comes round again in eight seconds. */
+function expire(timer: WheelTimer, thrown: unknown[]): void {
+  try {
+    timer.expired();
+  } catch (error) {
+    thrown.push(error);
   }
 }

@@ -4,7 +4,8 @@
 //
 // A client has a slot of a table by its address: what is stored there is a hash of the address, keyed at random so that
 // nobody can choose addresses that share a slot. Two threads that count at the same moment can at worst let a client
-// have a session more than its limit, never keep a count that nobody takes back. Clients for whom no slot is free near
+// have a session more than its limit, or have two clients share a slot while they have sessions, never keep a count that
+// nobody takes back. Clients for whom no slot is free near
 // their place share one: that takes tens of thousands of clients with open sessions.
 
 import { randomInt } from 'node:crypto';

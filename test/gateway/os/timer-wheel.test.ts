@@ -192,7 +192,7 @@ test('advancing says whether something may have fired', t => {
   t.false(wheel.advance(2_000));
 });
 
-test.failing('a timer that throws keeps no other of its tick from firing', t => {
+test('a timer that throws keeps no other of its tick from firing', t => {
   const wheel = new TimerWheel(0);
   const fired: string[] = [];
   for (const name of ['one', 'other'])
