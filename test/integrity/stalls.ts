@@ -14,7 +14,7 @@ import type { EndReport } from './tunnel-end.ts';
  * Whether a relay sees the reset of a side from which it does not read at present, since the other side takes nothing.
  * Where it does not, such a session lasts until idleTimeout or halfCloseTimeout; the stalled sides reset instead here.
  */
-const seesResetWhileHeldUp: Record<RelayMode, boolean> = { streams: false, pump: false };
+const seesResetWhileHeldUp: Record<RelayMode, boolean> = { streams: false, pump: true };
 
 /** Clients that never read, and as many origins that never read. */
 const stalledOfEachSide = 20;
@@ -194,7 +194,12 @@ export async function runStalls(scope: Lifetime, options: Stalls): Promise<Stall
       sentIntoStall: await sentIntoStall(way, clients),
     };
     const records = meanwhile.to + 2 * stalledOfEachSide;
-    abandon(way, clients, seesResetWhileHeldUp[options.mode] ? 'writer' : 'reader');
+    if (seesResetWhileHeldUp[options.mode]) {
+      abandon(way, clients, 'writer');
+      // The gateway must end these sessions now. A reader here is a paused socket, which does not notice.
+      complaints.push(...(await quiet(gateway, records)));
+    }
+    abandon(way, clients, 'reader');
     complaints.push(...overBounds(seen), ...(await endStalled(way, clients, before, records)));
     complaints.push(...judge(reports, gateway.records()).complaints);
     return { complaints, ...seen };
