@@ -4,7 +4,7 @@
 import { availableParallelism } from 'node:os';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { LoopWays } from './entry/loop-client.ts';
-import { cannotPump, openLoopWays } from './loop-ways.ts';
+import { openLoopWays, type PipeLimits } from './loop-ways.ts';
 import { descriptorLimit } from './os/descriptors.ts';
 import { Kernel } from './os/kernel.ts';
 import { DataPlaneThreads, type ThreadsOptions } from './threads/data-plane-threads.ts';
@@ -30,16 +30,21 @@ export async function openDataPlane(
   options: Omit<ThreadsOptions, 'count' | 'kernel' | 'pipeLimits'>,
 ): Promise<DataPlane> {
   if (relay.mode === 'streams') return { kind: 'streams' };
-  const pipeBytes = limits.relayPipeBytes;
   const count = threads === 'auto' ? automaticThreads() : threads;
-  if (count === 1) {
-    const ways = await openLoopWays(relay.mode, { mostPipes: mostPipes(), pipeBytes });
-    return ways ? { kind: 'loop', ways } : { kind: 'streams' };
-  }
+  const pipeLimits = { mostPipes: Math.ceil(mostPipes() / count), pipeBytes: limits.relayPipeBytes };
+  const opened =
+    count === 1 ? await openLoop(pipeLimits) : await openThreads({ ...options, count, pipeLimits });
+  if (opened === null && relay.mode === 'pump')
+    throw new Error('relay.mode pump needs Linux and a Node with node:ffi; auto goes without');
+  return opened ?? { kind: 'streams' };
+}
+
+async function openLoop(pipeLimits: PipeLimits): Promise<DataPlane | null> {
+  const ways = await openLoopWays(pipeLimits);
+  return ways && { kind: 'loop', ways };
+}
+
+async function openThreads(options: Omit<ThreadsOptions, 'kernel'>): Promise<DataPlane | null> {
   const kernel = await Kernel.open();
-  if (kernel === null && relay.mode === 'pump') throw new Error(cannotPump);
-  if (kernel === null) return { kind: 'streams' };
-  const pipeLimits = { mostPipes: Math.ceil(mostPipes() / count), pipeBytes };
-  const started = new DataPlaneThreads({ ...options, count, kernel, pipeLimits });
-  return { kind: 'threads', kernel, threads: started };
+  return kernel && { kind: 'threads', kernel, threads: new DataPlaneThreads({ ...options, kernel }) };
 }

@@ -14,7 +14,8 @@ import { applyLimits, createListenerServer, type ListenerServer } from './entry/
 import type { Gateway } from './gateway.ts';
 import type { Kernel } from './os/kernel.ts';
 import { listenOn, localEndpoint } from './os/loop-listener.ts';
-import type { GivenRequest, ThreadListener } from './threads/messages.ts';
+import type { ListeningDescriptors } from './threads/data-plane-threads.ts';
+import type { GivenRequest } from './threads/messages.ts';
 
 export interface Endpoint {
   address: string;
@@ -43,7 +44,7 @@ export class Listeners {
   readonly #accepting: Accepting[] = [];
   readonly running: RunningListener[] = [];
   /** For the data-plane threads to accept on: of each listener as many descriptors as there are threads. */
-  readonly forThreads: ThreadListener[] = [];
+  readonly forThreads: (ListeningDescriptors & { readonly http: ListenerServer })[] = [];
 
   constructor(gateway: Gateway, mostConnections: number, events: ListenerEvents) {
     this.#gateway = gateway;

@@ -1,13 +1,9 @@
 // Opens what connections on an event loop need, in the thread that calls it.
 
-import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { LoopWays } from './entry/loop-client.ts';
 import { createLoopConnector } from './exit/connect-loop.ts';
 import { EventLoop } from './os/event-loop.ts';
 import { PipePool } from './os/pipe-pool.ts';
-
-/** Said where `relay.mode: pump` cannot be had. */
-export const cannotPump = 'relay.mode pump needs Linux and a Node with node:ffi; auto goes without';
 
 /** Of one loop. */
 export interface PipeLimits {
@@ -18,17 +14,14 @@ export interface PipeLimits {
 }
 
 /**
- * Null where this system cannot do it and `mode` does not insist.
+ * Null where this system cannot do it.
  * @param descriptors marks those that belong to this thread's sockets, where somebody else wants to know them
- * @throws Error where the mode is `pump` and there are no system calls for it
  */
 export async function openLoopWays(
-  mode: GatewayConfig['relay']['mode'],
   { mostPipes, pipeBytes }: PipeLimits,
   descriptors: Uint8Array | null = null,
 ): Promise<LoopWays | null> {
   const loop = await EventLoop.open(descriptors);
-  if (loop === null && mode === 'pump') throw new Error(cannotPump);
   if (loop === null) return null;
   const pipes = new PipePool(loop.kernel, pipeBytes, mostPipes);
   return { loop, connector: createLoopConnector(loop), pipes };

@@ -44,7 +44,7 @@ export async function openTunnel<Exit>(
     over();
     client.write(replies.established(dialled));
     session.stage = 'relay';
-    gateway.sessions.isOpen(session);
+    gateway.sessions.opened(session);
     session.decisionsByAddress = null;
     client.relay(socket, session, new RelayedSession(session));
     return true;

@@ -27,11 +27,11 @@ import { recordSessions } from './record/finished-sessions.ts';
 import { createMessages, type Messages } from './record/messages.ts';
 import type { GaugeReaders } from './record/metric-table.ts';
 import { Metrics } from './record/metrics.ts';
-import { PolicyHits } from './record/policy-hits.ts';
+import { PolicyHits, sumOfHits } from './record/policy-hits.ts';
 import { gatewayIdentity } from './record/record.ts';
 import type { SessionTally } from './record/session-tally.ts';
 import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
-import { Failure } from './session/failure.ts';
+import { Failure, stackOf } from './session/failure.ts';
 import { OpenCounts } from './session/open-counts.ts';
 import { Expiries, redecideAll } from './session/redecide.ts';
 import { SessionRegistry } from './session/registry.ts';
@@ -68,8 +68,6 @@ export async function serve(configFile: string, connectCluster: ConnectCluster):
 /** Said at the start and at every swap: nobody may forget it. */
 const guardIsOpen =
   'GUARD IN AUDIT MODE: private, loopback and metadata addresses can be reached by every rule that allows their name or address';
-
-const textOf = (error: unknown) => (error instanceof Error ? error.stack : String(error));
 
 interface ListeningEndpoint {
   listener: string;
@@ -226,7 +224,7 @@ class RunningGateway {
 
   #turn(loop: EventLoop): void {
     loop.onError(error =>
-      this.#messages.error({ error: textOf(error) }, 'an event failed that nobody foresaw'),
+      this.#messages.error({ error: stackOf(error) }, 'an event failed that nobody foresaw'),
     );
     void loop.run();
   }
@@ -288,7 +286,7 @@ class RunningGateway {
       limits: () => this.#configuration.holder.current().config.limits,
       // A replica that lacks nothing but an address may take one, and acknowledges policies.
       ready: () => this.#unfitness().length === 0,
-      hits: () => (this.#threads ? this.#hits.with(this.#threads.hits) : this.#hits.counts),
+      hits: () => (this.#threads ? sumOfHits([this.#hits.counts, ...this.#threads.hits]) : this.#hits.counts),
       guardAudits: () => this.#configuration.holder.current().policy.guardAudits,
       egressPools: () => this.#configuration.holder.current().policy.pools,
       pools: () => this.#egress.use(),
@@ -366,7 +364,7 @@ class RunningGateway {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#stop(signal));
     process.on('exit', () => this.#log.flushSync());
     const crash = (error: unknown) => {
-      this.#messages.fatal({ error: textOf(error) }, 'stopping on an error nobody caught');
+      this.#messages.fatal({ error: stackOf(error) }, 'stopping on an error nobody caught');
       process.exit(1);
     };
     process.on('uncaughtException', crash);
@@ -423,7 +421,7 @@ class RunningGateway {
 
   #reportInternal({ id, internalError: error }: Session): void {
     this.#messages.error(
-      { session: id, error: textOf(error) },
+      { session: id, error: stackOf(error) },
       'a session failed on an error nobody foresaw',
     );
   }

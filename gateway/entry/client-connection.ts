@@ -43,9 +43,6 @@ export interface ClientConnection<Exit> {
   intoStream(): Socket;
 }
 
-/** How long a refused client has to read its answer and leave, milliseconds. */
-export const lingerMs = 2_000;
-
 export const goneFailure = (started: boolean) =>
   started ? 'the client left in the middle of its request' : 'the client left without a request';
 export const lateFailure = (started: boolean) =>

@@ -4,6 +4,7 @@
 
 import type { Socket } from 'node:net';
 import { streamConnector } from '../exit/connect-stream.ts';
+import { lingerMs } from '../os/last-words.ts';
 import { relay } from '../relay/relay.ts';
 import type { RelayObserver, RelayOptions } from '../relay/relay-options.ts';
 import { Failure } from '../session/failure.ts';
@@ -14,7 +15,6 @@ import {
   type Deadlines,
   goneFailure,
   lateFailure,
-  lingerMs,
   type Step,
 } from './client-connection.ts';
 

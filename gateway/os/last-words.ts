@@ -7,7 +7,7 @@ import type { LoopSocket, SocketUser } from './loop-socket.ts';
 import { WheelTimer } from './timer-wheel.ts';
 
 /** How long the peer has to read and leave, milliseconds. */
-const lingerMs = 2_000;
+export const lingerMs = 2_000;
 /** A peer that sends without end is not to hold up the loop. */
 const readsAtOnce = 16;
 

@@ -18,7 +18,7 @@ import {
   TCP_KEEPIDLE,
   TCP_NODELAY,
 } from './kernel.ts';
-import { type Endpoint, endpointOf } from './loop-socket.ts';
+import { type Endpoint, endpointOf, keepAliveSeconds } from './loop-socket.ts';
 import { systemError } from './system-calls.ts';
 import type { WheelTimer } from './timer-wheel.ts';
 
@@ -26,8 +26,6 @@ import type { WheelTimer } from './timer-wheel.ts';
 const mostAtOnce = 64;
 /** How long a listener rests when the kernel cannot hand a connection over. */
 const restMs = 100;
-/** First TCP keep-alive probe of a silent client, seconds. */
-const keepAliveSeconds = 60;
 
 const fleeting = new Set(['ECONNABORTED', 'EINTR', 'EPROTO', 'EPERM']);
 

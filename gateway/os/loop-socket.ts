@@ -3,6 +3,7 @@
 // it is not. It buffers nothing and knows no protocol.
 
 import { addressBytes, addressFromBytes, type IpAddress } from '../../config/policy/address.ts';
+import { withoutMapping } from '../../config/policy/embedded-ipv4.ts';
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type EventLoop } from './event-loop.ts';
 import {
   AF_INET,
@@ -18,6 +19,9 @@ import {
   transferBytes,
 } from './kernel.ts';
 import { systemError } from './system-calls.ts';
+
+/** First TCP keep-alive probe of a silent connection, so that dead peers are noticed before the idle timeout. */
+export const keepAliveSeconds = 60;
 
 const everything = (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) >>> 0;
 
@@ -37,8 +41,7 @@ export interface Endpoint {
 
 /** An address of the kernel as text; IPv4 clients of a dual-stack listener by their IPv4 address. */
 export function endpointOf({ bytes, port }: SocketAddress): Endpoint {
-  const { text } = addressFromBytes(bytes);
-  return { address: text.startsWith('::ffff:') ? text.slice(7) : text, port };
+  return { address: withoutMapping(addressFromBytes(bytes)).text, port };
 }
 
 export class LoopSocket {
@@ -126,10 +129,10 @@ export class LoopSocket {
     return true;
   }
 
-  /** Probes a silent peer, so that one that is gone is noticed before the idle timeout. */
-  keepAlive(idleSeconds: number): void {
+  /** See keepAliveSeconds; accepted sockets have it from their listener. */
+  keepAlive(): void {
     const { kernel } = this.loop;
-    kernel.setOption(this.descriptor, IPPROTO_TCP, TCP_KEEPIDLE, idleSeconds);
+    kernel.setOption(this.descriptor, IPPROTO_TCP, TCP_KEEPIDLE, keepAliveSeconds);
     kernel.setOption(this.descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
   }
 

@@ -4,19 +4,20 @@
 import type { CompiledPolicy } from '../../config/policy/compile.ts';
 import type { Session } from '../session/session.ts';
 
+/** Those of several threads together. */
+export function sumOfHits(counts: Iterable<ReadonlyMap<string, number>>): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const each of counts)
+    for (const [policy, count] of each) sums.set(policy, (sums.get(policy) ?? 0) + count);
+  return sums;
+}
+
 export class PolicyHits {
   #counts = new Map<string, number>();
 
   /** By the policy's label, `Kind/name` or `Kind/namespace/name`. */
   get counts(): ReadonlyMap<string, number> {
     return this.#counts;
-  }
-
-  /** The sums with those of other threads. */
-  with(others: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
-    const sums = new Map(this.#counts);
-    for (const [policy, count] of others) sums.set(policy, (sums.get(policy) ?? 0) + count);
-    return sums;
   }
 
   observe({ decision }: Session): void {

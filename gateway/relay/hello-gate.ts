@@ -23,7 +23,7 @@ export class HelloGate {
   readonly #held: Buffer[] = [];
   #timer: object | null = null;
   #isShut = false;
-  isOpen = false;
+  #isOpen = false;
 
   /** @param timeoutMs first byte of a hello to its last */
   constructor(relay: GatedRelay, timers: Timers, timeoutMs: number) {
@@ -33,7 +33,7 @@ export class HelloGate {
   }
 
   push(chunk: Buffer): void {
-    if (this.isOpen) this.#relay.releaseHello(chunk);
+    if (this.#isOpen) this.#relay.releaseHello(chunk);
     else if (!this.#isShut) this.#hold(chunk);
   }
 
@@ -46,7 +46,7 @@ export class HelloGate {
 
   /** The client has no more to say, or is gone. */
   end(): void {
-    if (!this.isOpen && !this.#isShut && this.#held.length > 0) this.#conclude(cutShort);
+    if (!this.#isOpen && !this.#isShut && this.#held.length > 0) this.#conclude(cutShort);
     this.#clearTimer();
   }
 
@@ -64,7 +64,7 @@ export class HelloGate {
       this.#relay.refuseHello(failure);
       return;
     }
-    this.isOpen = true;
+    this.#isOpen = true;
     const held = this.#held.splice(0);
     this.#relay.releaseHello(held.length === 1 ? held[0]! : Buffer.concat(held));
   }

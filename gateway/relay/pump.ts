@@ -23,9 +23,8 @@ const fullReadsToBulk = 2;
 /** Splices below this many bytes, one after the other, end bulk. */
 const smallSplice = 16 * 1024;
 const smallSplicesToChat = 8;
-/** Age at which a tunnel's exit gets TCP keep-alive, and the silence before its first probe. */
+/** Age at which a tunnel's exit gets TCP keep-alive: most tunnels never need it. */
 const keepAliveAfterMs = 30_000;
-const keepAliveSeconds = 60;
 /** How long the other side may take to end when one has ended and then closed for good, milliseconds. */
 const goneMs = 2_000;
 
@@ -166,7 +165,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     }
     if (!this.#keepsAlive) {
       this.#keepsAlive = true;
-      this.#up.to.keepAlive(keepAliveSeconds);
+      this.#up.to.keepAlive();
     }
     this.#loop.setTimer(this, left);
   }
@@ -211,21 +210,16 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
       this.#pass(Buffer.from(this.#loop.kernel.inbox.subarray(0, length)));
       return length;
     }
-    if (flow.streak >= fullReadsToBulk) this.#beginBulk(flow);
+    if (flow.streak >= fullReadsToBulk) this.#setBulk(flow, true);
     const sent = this.#taken(flow, flow.to.sendInbox(length));
     if (sent >= 0 && sent < length) flow.held = Buffer.from(this.#loop.kernel.inbox.subarray(sent, length));
     return length;
   }
 
-  #beginBulk(flow: Flow): void {
-    flow.isBulk = true;
-    flow.streak = 0;
-  }
-
   #spliceIn(flow: Flow): number {
     flow.pipe ??= this.#pipes.take();
     if (flow.pipe === null) {
-      this.#endBulk(flow);
+      this.#setBulk(flow, false);
       return this.#copy(flow);
     }
     const length = this.#loop.kernel.splice(flow.from.descriptor, flow.pipe.writeEnd, this.#pipes.pipeBytes);
@@ -236,13 +230,13 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
       return length;
     }
     if (length === -EAGAIN) flow.from.readable = false;
-    if (flow.streak >= smallSplicesToChat) this.#endBulk(flow);
+    if (flow.streak >= smallSplicesToChat) this.#setBulk(flow, false);
     this.#givePipeBack(flow);
     return length;
   }
 
-  #endBulk(flow: Flow): void {
-    flow.isBulk = false;
+  #setBulk(flow: Flow, isBulk: boolean): void {
+    flow.isBulk = isBulk;
     flow.streak = 0;
   }
 

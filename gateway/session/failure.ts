@@ -96,6 +96,10 @@ export function connectFailure(error: NodeJS.ErrnoException, target: string): Fa
   return new Failure(kind, `connecting to ${target}: ${error.code ?? error.message}`, { cause: error });
 }
 
+/** Any thrown value as text for the gateway's own messages, never for a client or a record. */
+export const stackOf = (thrown: unknown): string =>
+  thrown instanceof Error ? (thrown.stack ?? String(thrown)) : String(thrown);
+
 /** Any thrown value as a Failure; what nobody foresaw is `internal`, and its text stays inside. */
 export function asFailure(thrown: unknown): Failure {
   if (thrown instanceof Failure) return thrown;

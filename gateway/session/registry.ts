@@ -79,7 +79,7 @@ export class SessionRegistry {
   }
 
   /** The session's tunnel is open. */
-  isOpen(session: Session): void {
+  opened(session: Session): void {
     this.#options.observer.noted?.(session, this.#open.get(session)!);
   }
 

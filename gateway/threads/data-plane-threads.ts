@@ -12,6 +12,7 @@ import type { PipeLimits } from '../loop-ways.ts';
 import type { Kernel } from '../os/kernel.ts';
 import type { SessionTally } from '../record/session-tally.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
+import { stackOf } from '../session/failure.ts';
 import type { OpenCounts } from '../session/open-counts.ts';
 import { type LeftSession, OpenSessions } from '../session/open-sessions.ts';
 import {
@@ -169,11 +170,9 @@ export class DataPlaneThreads {
     return this.#threads.flatMap(({ lastReport }) => lastReport.dialled);
   }
 
-  get hits(): ReadonlyMap<string, number> {
-    const sums = new Map<string, number>();
-    for (const { lastReport } of this.#threads)
-      for (const [policy, count] of lastReport.hits) sums.set(policy, (sums.get(policy) ?? 0) + count);
-    return sums;
+  /** Of each thread. */
+  get hits(): readonly ReadonlyMap<string, number>[] {
+    return this.#threads.map(({ lastReport }) => lastReport.hits);
   }
 
   /** Accepts no more; resolves when every session has ended, at the deadline by being cut. */
@@ -230,10 +229,10 @@ class Thread {
       workerData: birth,
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
-    const handlers = this.#handlers(options.control);
+    const handlers = this.#handlers();
     this.#worker.on('message', (message: FromThread) => handle(handlers, message));
     this.#worker.on('error', (error: Error) =>
-      this.#control.tell('error', { error: error.stack ?? String(error) }, 'a data-plane thread failed'),
+      this.#control.tell('error', { error: stackOf(error) }, 'a data-plane thread failed'),
     );
     this.#worker.on('exit', () => {
       this.#exited.resolve();
@@ -255,7 +254,8 @@ class Thread {
     this.#worker.postMessage(message);
   }
 
-  #handlers(control: ControlThread): Handlers<FromThread> {
+  #handlers(): Handlers<FromThread> {
+    const control = this.#control;
     return {
       'in-force': ({ generation, sessionsCut }) => this.#inForce.get(generation)?.(sessionsCut),
       records: batch => {

@@ -18,7 +18,7 @@ import type { LoopListener } from '../os/loop-listener.ts';
 import { recordSessions } from '../record/finished-sessions.ts';
 import { PolicyHits } from '../record/policy-hits.ts';
 import { countDialled } from '../session/dialled-counts.ts';
-import { Failure } from '../session/failure.ts';
+import { Failure, stackOf } from '../session/failure.ts';
 import { cutLost } from '../session/lost-source.ts';
 import { OpenCounts } from '../session/open-counts.ts';
 import { OpenSessions } from '../session/open-sessions.ts';
@@ -43,8 +43,6 @@ const sweepMs = 1_000;
 const birth = workerData as ThreadBirth;
 const post = (message: FromThread) => parentPort!.postMessage(message);
 const nextTurn = () => new Promise<void>(resolve => void setImmediate(resolve));
-
-const stackOf = (error: unknown) => (error instanceof Error ? error.stack : String(error));
 
 class DataPlaneThread {
   readonly #ways: LoopWays;
@@ -226,7 +224,6 @@ class DataPlaneThread {
     this.#memory.add('dnsHits', hits - this.#told.hits);
     this.#memory.add('dnsMisses', misses - this.#told.misses);
     this.#told = { hits, misses, pipes };
-    this.#addressesChanged();
     const { sessions } = this.#gateway ?? {};
     if (!sessions) return;
     sessions.sweepProgress(sweepMs);
@@ -257,7 +254,7 @@ const unforeseen = 'an event failed that nobody foresaw';
 
 // What this thread compiled, while there is time: a thread that is ended writes nothing.
 flushCompileCache();
-const ways = await openLoopWays('pump', birth.pipeLimits, new Uint8Array(birth.descriptors));
+const ways = await openLoopWays(birth.pipeLimits, new Uint8Array(birth.descriptors));
 const thread = new DataPlaneThread(ways!);
 void thread;
 await ways!.loop.run();

@@ -5,17 +5,9 @@ import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { SnapshotInput } from '../../config/snapshot.ts';
 import type { Piece } from '../documents-in-pieces.ts';
 import type { GivenConnection } from '../entry/loop-client.ts';
-import type { ListenerServer } from '../entry/serve-http.ts';
 import type { PipeLimits } from '../loop-ways.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
 import type { Answer, Question } from './questions.ts';
-
-/** A listener as the control thread holds it: one descriptor for each thread. */
-export interface ThreadListener {
-  readonly listener: ListenerConfig;
-  readonly descriptors: number[];
-  readonly http: ListenerServer;
-}
 
 /** A plain HTTP request's connection on its way to the control thread. */
 export interface GivenRequest {

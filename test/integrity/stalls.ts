@@ -19,8 +19,13 @@ const seesResetWhileHeldUp: Record<RelayMode, boolean> = { streams: false, pump:
 /** Clients that never read, and as many origins that never read. */
 const stalledOfEachSide = 20;
 
-/** What a stalled tunnel may hold, in buffers of four sockets, on loopback. */
-const kernelBytesPerTunnel = 20 * 1024 ** 2;
+/**
+ * What a stalled tunnel may hold in the buffers of its four sockets, on loopback, beside what other tests hold meanwhile:
+ * the kernel counts for the whole machine. Two send buffers may take 4 MiB each (`tcp_wmem`); receive buffers grow with
+ * the speed at which they were read (`tcp_rmem`, 6 to 32 MiB), so that the faster relay fills some 20 MiB, the slower 10.
+ * A relay that went on queueing would pass this in a second.
+ */
+const kernelBytesPerTunnel = 36 * 1024 ** 2;
 
 /** What a stalled tunnel may hold in the gateway itself: `relayBufferBytes` each way, and as much again under way. */
 const userBytesPerTunnel = 4 * 64 * 1024;
