@@ -120,7 +120,7 @@ class NodeReply implements Reply {
   }
 
   data(chunk: Buffer): boolean {
-    return this.#res.write(chunk);
+    return this.#res.write(Buffer.from(chunk)); // Node keeps what the kernel does not take at once
   }
 
   end(trailers: RawFields, taken: () => void): void {

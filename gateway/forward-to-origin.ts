@@ -20,7 +20,7 @@ export interface Reply {
   /** A 102 or 103. */
   information(status: number, fields: RawFields): void;
   head(status: number, reason: string, fields: string[]): void;
-  /** False asks for a pause, until what `onDrain` was given is called. */
+  /** The bytes are the caller's again when it returns. False asks for a pause, until what `onDrain` was given is called. */
   data(chunk: Buffer): boolean;
   /** @param taken called once all of it is with the kernel */
   end(trailers: RawFields, taken: () => void): void;

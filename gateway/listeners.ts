@@ -9,11 +9,13 @@ import { type Cidr, parseAddress, parseCidr } from '../config/policy/address.ts'
 import type { DataPlane } from './data-plane.ts';
 import { acceptConnections } from './entry/accept-connections.ts';
 import { recordDropped } from './entry/dropped.ts';
-import { type LoopWays, streamOf } from './entry/loop-client.ts';
+import type { LoopWays } from './entry/loop-client.ts';
 import { applyLimits, createListenerServer, type ListenerServer } from './entry/serve-http.ts';
 import type { Gateway } from './gateway.ts';
 import type { Kernel } from './os/kernel.ts';
 import { listenOn, localEndpoint } from './os/loop-listener.ts';
+import { streamOf } from './os/loop-socket.ts';
+import { StreamChannel } from './os/stream-channel.ts';
 import type { ListeningDescriptors } from './threads/data-plane-threads.ts';
 import type { GivenRequest } from './threads/messages.ts';
 
@@ -88,7 +90,7 @@ export class Listeners {
       ways,
       acceptFailed: this.#events.acceptFailed,
       isFull: () => this.#gateway.sessions.total + this.#httpConnections() >= this.#mostConnections,
-      servePlainHttp: (_, client, session) => http.servePlainHttp(client.intoStream(), session),
+      servePlainHttp: (_, client, session) => http.servePlainHttp(client.intoChannel(), session),
     });
     const stop = () => {
       if (accepting.stop()) kernel.close(descriptor);
@@ -144,7 +146,7 @@ export class Listeners {
     const { http } = this.forThreads.find(each => each.listener.name === listener)!;
     const session = this.#gateway.sessions.begin(listener, client.address, client.port, earlierMs);
     session.stage = 'parse';
-    http.servePlainHttp(streamOf(connection), session);
+    http.servePlainHttp(new StreamChannel(streamOf(connection)), session);
   }
 
   /** Accepts no more. Open connections stay; idle ones are closed, now and when asked again. */

@@ -12,6 +12,7 @@ import { ClusterLink } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
 import { type DataPlane, openDataPlane } from './data-plane.ts';
 import { EgressAddresses } from './egress-addresses.ts';
+import type { LoopWays } from './entry/loop-client.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { gaugeReaders } from './gauge-readers.ts';
@@ -196,9 +197,14 @@ class RunningGateway {
     });
     if (dataPlane.kind === 'streams' && config.relay.mode === 'auto')
       this.#messages.warn('no FFI here: tunnels go over streams of Node, on one thread');
-    if (dataPlane.kind === 'loop') this.#pipes = dataPlane.ways.pipes;
+    if (dataPlane.kind === 'loop') this.#useLoop(dataPlane.ways);
     if (dataPlane.kind === 'threads') this.#useThreads(dataPlane.threads);
     return dataPlane;
+  }
+
+  #useLoop({ connector, pipes }: LoopWays): void {
+    this.#pipes = pipes;
+    this.#gateway.pools.connectBy(connector);
   }
 
   #useThreads(threads: DataPlaneThreads): void {

@@ -5,12 +5,12 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { admit } from './admission/admit.ts';
 import { httpRefusal, httpRefusalBytes } from './entry/http-replies.ts';
-import { refuseStream } from './entry/stream-client.ts';
 import { admissionRequest, takeRequest } from './entry/take-request.ts';
 import { streamConnector } from './exit/connect-stream.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
 import type { Gateway } from './gateway.ts';
+import { endStreamWith } from './os/stream-channel.ts';
 import { watchLeaving } from './session/leaving.ts';
 import type { Session } from './session/session.ts';
 
@@ -51,7 +51,7 @@ export async function upgradeRequest(
   } catch (error) {
     const refusal = httpRefusal(session.fail(error), session.id);
     session.http!.status = refusal.status;
-    refuseStream(client, httpRefusalBytes(refusal));
+    endStreamWith(client, httpRefusalBytes(refusal));
   } finally {
     session.finish();
   }

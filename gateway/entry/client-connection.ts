@@ -1,8 +1,8 @@
 // A client's connection as the path of a tunnel needs it, whatever carries its bytes: a socket of Node's or one of the
 // event loop. Everything from the first byte to the relay is written once, against this.
 
-import type { Socket } from 'node:net';
 import type { Connector } from '../exit/dial.ts';
+import type { Channel } from '../os/channel.ts';
 import type { RelayObserver, RelayOptions } from '../relay/relay-options.ts';
 import type { Leaving } from '../session/leaving.ts';
 
@@ -39,8 +39,8 @@ export interface ClientConnection<Exit> {
   watchLeaving(): { leaving: Leaving; over(): void };
   /** Moves bytes until both directions have ended or one side failed; then both are closed, and it says that it is over. */
   relay(exit: Exit, observer: RelayObserver, options: RelayOptions): void;
-  /** The connection as a socket of Node's, with what was read and not used; nothing else is to be called after it. */
-  intoStream(): Socket;
+  /** The connection, paused, with what was read and not used; nothing else is to be called after it. */
+  intoChannel(): Channel;
 }
 
 export const goneFailure = (started: boolean) =>

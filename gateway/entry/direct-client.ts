@@ -7,15 +7,15 @@ import type { Limits } from '../../config/gateway-config.ts';
 import { admit } from '../admission/admit.ts';
 import { forwardToOrigin } from '../forward-to-origin.ts';
 import type { Gateway } from '../gateway.ts';
+import type { Channel, ChannelUser } from '../os/channel.ts';
 import type { Failure } from '../session/failure.ts';
 import { Leaving } from '../session/leaving.ts';
-import { peerOf, type Session } from '../session/session.ts';
+import type { Session } from '../session/session.ts';
 import { type Waiting, Waits } from '../session/waits.ts';
 import { type DirectFields, type DirectHead, readDirectHead } from './direct-head.ts';
 import { DirectReply, type ReplyOptions } from './direct-reply.ts';
 import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import type { ProxyRequest } from './proxy-request.ts';
-import { refuseStream } from './stream-client.ts';
 import { admissionRequest, takeRequest } from './take-request.ts';
 
 /** Takes a connection to Node's parser; `first` is its first session where no request has come yet. */
@@ -43,12 +43,12 @@ export class DirectClients {
     return this.gateway.holder.current().config.limits;
   }
 
-  /** Serves a paused connection whose first session was begun at accept. */
-  serve(socket: Socket, first: Session): void {
-    const client = new DirectClient(this, socket, first);
+  /** Serves a connection whose first session was begun at accept. */
+  serve(channel: Channel, first: Session): void {
+    const client = new DirectClient(this, channel, first);
     this.#open.add(client);
     this.waits.add(client);
-    socket.resume();
+    channel.resume();
   }
 
   forget(client: DirectClient): void {
@@ -69,11 +69,12 @@ interface Serving {
   reply: DirectReply;
 }
 
-class DirectClient implements Waiting {
+class DirectClient implements Waiting, ChannelUser {
   waitsUntil = Infinity;
   readonly #clients: DirectClients;
-  readonly #socket: Socket;
-  readonly #peer: ReturnType<typeof peerOf>;
+  readonly #channel: Channel;
+  readonly #address: string;
+  readonly #port: number;
   /** Begun at accept, until its request has come. */
   #first: Session | null;
   #serving: Serving | null = null;
@@ -84,44 +85,38 @@ class DirectClient implements Waiting {
   #isEnded = false;
   #isClosing = false;
   #isStalled = false;
-  readonly #destroy = () => void this.#socket.destroy();
-  readonly #onData = (chunk: Buffer) => this.#read(chunk);
-  readonly #onEnd = () => this.#ended();
-  readonly #onDrain = () => this.#drained();
-  readonly #onTimeout = () => this.#idle();
-  readonly #onClose = () => this.#closed();
+  readonly #destroy = () => this.#channel.destroy();
 
-  constructor(clients: DirectClients, socket: Socket, first: Session) {
+  constructor(clients: DirectClients, channel: Channel, first: Session) {
     this.#clients = clients;
-    this.#socket = socket;
-    this.#peer = peerOf(socket);
+    this.#channel = channel;
+    this.#address = first.clientAddress;
+    this.#port = first.clientPort;
     this.#first = first;
     first.protocol = 'http';
     first.onCut(this.#destroy);
-    socket.on('error', () => {}); // a reset also shows as `close`
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
-    socket.on('timeout', this.#onTimeout).on('close', this.#onClose);
+    channel.user = this;
   }
 
   closeIfIdle(): void {
-    if (this.#serving === null && this.#first === null) this.#socket.destroy();
+    if (this.#serving === null && this.#first === null) this.#channel.destroy();
   }
 
   /** No next request has come in time. */
   waitedTooLong(): void {
-    this.#socket.destroy();
+    this.#channel.destroy();
   }
 
-  #read(chunk: Buffer): void {
+  received(bytes: Buffer): void {
     if (this.#isClosing) return;
-    if (this.#serving === null) this.#take(chunk);
-    else this.#keep(this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]));
+    if (this.#serving === null) this.#take(bytes);
+    else this.#keep(bytes);
   }
 
-  /** Paused, the socket bounds what comes, and tells no end before the rest was read. */
+  /** Paused, the connection bounds what comes, and tells no end before the rest was read. */
   #keep(bytes: Buffer): void {
-    this.#pending = bytes;
-    this.#socket.pause();
+    this.#pending = this.#pending === null ? Buffer.from(bytes) : Buffer.concat([this.#pending, bytes]);
+    this.#channel.pause();
   }
 
   #take(bytes: Buffer): void {
@@ -137,20 +132,15 @@ class DirectClient implements Waiting {
   }
 
   #handOver(bytes: Buffer): void {
-    const socket = this.#socket;
     this.#clients.forget(this);
-    socket.pause();
-    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
-    socket.off('timeout', this.#onTimeout).off('close', this.#onClose);
-    socket.unshift(bytes);
-    this.#clients.handOver(socket, this.#first);
+    this.#clients.handOver(this.#channel.intoStream(Buffer.from(bytes)), this.#first);
   }
 
   async #serve(head: DirectHead): Promise<void> {
     const { gateway } = this.#clients;
     const session = this.#begin();
     const leaving = new Leaving();
-    const reply = new DirectReply(this.#socket, this.#replyOptions(head.method));
+    const reply = new DirectReply(this.#channel, this.#replyOptions(head.method));
     this.#serving = { session, leaving, reply };
     try {
       const request = this.#parse(session, head);
@@ -194,11 +184,10 @@ class DirectClient implements Waiting {
   }
 
   #beginLater(): Session {
-    const { clientAddress, clientPort } = this.#peer;
     const session = this.#clients.gateway.sessions.begin(
       this.#clients.listenerName,
-      clientAddress,
-      clientPort,
+      this.#address,
+      this.#port,
     );
     session.onCut(this.#destroy);
     return session;
@@ -215,63 +204,63 @@ class DirectClient implements Waiting {
 
   /** The response is with the kernel, or was given up. */
   #next(): void {
-    const socket = this.#socket;
+    const channel = this.#channel;
     this.#moves();
-    if (socket.destroyed) return;
-    if (this.#isClosing) socket.destroySoon();
+    if (channel.closed) return;
+    if (this.#isClosing) channel.endWith(nothing);
     else if (this.#pending !== null) {
       const bytes = this.#pending;
       this.#pending = null;
       this.#take(bytes);
-    } else if (this.#isEnded) socket.end();
+    } else if (this.#isEnded) channel.end();
     else {
       this.waitsUntil = performance.now() + this.#clients.limits.keepAliveTimeout;
-      if (socket.isPaused()) socket.resume();
+      if (channel.paused) channel.resume();
     }
   }
 
   /** One answer, or, where the response has begun, a cut connection: a client must not take half for the whole. */
   #answerFailure(method: string, session: Session, reply: DirectReply, failure: Failure): void {
     this.#isClosing = true;
-    if (this.#socket.destroyed) return;
+    if (this.#channel.closed) return;
     if (reply.begun) {
-      this.#socket.destroy();
+      this.#channel.destroy();
       return;
     }
     const refusal = httpRefusal(failure, session.id);
     session.http!.status = refusal.status;
-    refuseStream(this.#socket, httpRefusalBytes(method === 'HEAD' ? { ...refusal, body: '' } : refusal));
+    this.#channel.endWith(httpRefusalBytes(method === 'HEAD' ? { ...refusal, body: '' } : refusal));
   }
 
-  /** The client takes nothing: for as long as a silence may last. Node's timeout sees what it takes bit by bit. */
+  /** The client takes nothing: for as long as a silence may last. */
   #stalled(): void {
     if (this.#isStalled) return;
     this.#isStalled = true;
-    this.#socket.setTimeout(this.#clients.limits.idleTimeout);
+    this.#channel.watchStuck(this.#clients.limits.idleTimeout);
   }
 
   #moves(): void {
     if (!this.#isStalled) return;
     this.#isStalled = false;
-    this.#socket.setTimeout(0);
+    this.#channel.watchStuck(0);
   }
 
-  #drained(): void {
+  unblocked(): void {
     this.#moves();
     this.#serving?.reply.drained();
   }
 
-  #idle(): void {
+  stuck(): void {
     this.#serving?.session.close('idle-timeout');
-    this.#socket.destroy();
+    this.#channel.destroy();
   }
 
-  #ended(): void {
+  ended(): void {
     this.#isEnded = true;
-    if (this.#serving === null) this.#socket.end();
+    if (this.#serving === null) this.#channel.end();
   }
 
-  #closed(): void {
+  closed(): void {
     this.#clients.forget(this);
     if (this.#serving !== null) {
       this.#serving.session.close('client-gone');
@@ -283,3 +272,4 @@ class DirectClient implements Waiting {
 }
 
 const noTrailers = () => [];
+const nothing = Buffer.alloc(0);

@@ -1,8 +1,8 @@
-// A response straight to a client's socket, as Node's server would write it, in as few writes as there are turns: the
+// A response straight to a client's connection, as Node's server would write it, in as few writes as there are turns: the
 // head goes with the first bytes of the body. It frames the body anew; the fields are given.
 
-import type { Socket } from 'node:net';
 import type { Reply } from '../forward-to-origin.ts';
+import type { Channel } from '../os/channel.ts';
 import type { RawFields } from './http-fields.ts';
 
 export interface ReplyOptions {
@@ -22,21 +22,23 @@ export class DirectReply implements Reply {
   begun = false;
   /** Whether the connection ends with this response. */
   isLast = false;
-  readonly #socket: Socket;
+  readonly #channel: Channel;
   readonly #options: ReplyOptions;
   /** Written with what comes next in this turn, or by itself. */
   #head = '';
   #isChunked = false;
+  #isCorked = false;
   #resume: (() => void) | null = null;
+  #taken: (() => void) | null = null;
 
-  constructor(socket: Socket, options: ReplyOptions) {
-    this.#socket = socket;
+  constructor(channel: Channel, options: ReplyOptions) {
+    this.#channel = channel;
     this.#options = options;
   }
 
   information(status: number, fields: RawFields): void {
     const reason = status === 103 ? 'Early Hints' : 'Processing';
-    this.#socket.write(`HTTP/1.1 ${status} ${reason}\r\n${linesOf(fields)}\r\n`, 'latin1');
+    this.#channel.write(`HTTP/1.1 ${status} ${reason}\r\n${linesOf(fields)}\r\n`);
   }
 
   head(status: number, reason: string, fields: string[]): void {
@@ -55,12 +57,22 @@ export class DirectReply implements Reply {
 
   /** A body may be long in coming, and the client is owed what the origin said. */
   #endTurn(): void {
-    const socket = this.#socket;
-    if (this.#isChunked) socket.cork();
+    this.#cork();
     queueMicrotask(() => {
-      if (this.#head !== '') this.#write(this.#takeHead());
-      if (this.#isChunked) socket.uncork();
+      if (this.#head !== '') this.#channel.write(this.#takeHead());
+      this.#uncork();
     });
+  }
+
+  /** Chunks come in small pieces. */
+  #cork(): void {
+    this.#isCorked = this.#isChunked;
+    if (this.#isCorked) this.#channel.cork();
+  }
+
+  #uncork(): void {
+    if (this.#isCorked) this.#channel.uncork();
+    this.#isCorked = false;
   }
 
   #takeHead(): string {
@@ -71,44 +83,40 @@ export class DirectReply implements Reply {
 
   data(chunk: Buffer): boolean {
     const before = this.#isChunked ? `${this.#takeHead()}${chunk.length.toString(16)}\r\n` : this.#takeHead();
-    this.#writeBody(before, chunk);
-    if (this.#isChunked) this.#socket.write('\r\n', 'latin1');
-    if (!this.#socket.writableNeedDrain) return true;
+    this.#writeBody(before, chunk, this.#isChunked ? '\r\n' : '');
+    if (!this.#channel.blocked) return true;
     this.#options.stalled();
     return false;
   }
 
-  #writeBody(before: string, chunk: Buffer): void {
-    if (before === '') this.#socket.write(chunk);
-    else if (before.length + chunk.length <= mostCopiedBytes) {
-      const whole = Buffer.allocUnsafe(before.length + chunk.length);
+  #writeBody(before: string, chunk: Buffer, after: string): void {
+    const length = before.length + chunk.length + after.length;
+    if (before === '') this.#channel.write(chunk);
+    else if (length <= mostCopiedBytes) {
+      const whole = Buffer.allocUnsafe(length);
       whole.write(before, 'latin1');
       chunk.copy(whole, before.length);
-      this.#socket.write(whole);
+      whole.write(after, before.length + chunk.length, 'latin1');
+      this.#channel.write(whole);
     } else {
-      this.#socket.cork();
-      this.#socket.write(before, 'latin1');
-      this.#socket.write(chunk);
-      this.#socket.uncork();
+      if (!this.#isCorked) this.#channel.cork();
+      this.#channel.write(before);
+      this.#channel.write(chunk);
+      this.#channel.write(after);
+      if (!this.#isCorked) this.#channel.uncork();
     }
-  }
-
-  #write(text: string): void {
-    this.#socket.write(text, 'latin1');
   }
 
   end(trailers: RawFields, taken: () => void): void {
     const last = this.#isChunked ? `${this.#takeHead()}0\r\n${linesOf(trailers)}\r\n` : this.#takeHead();
-    if (last !== '') this.#write(last);
-    if (this.#socket.writableLength === 0) {
+    if (last !== '') this.#channel.write(last);
+    this.#uncork();
+    if (!this.#channel.blocked) {
       taken();
       return;
     }
-    if (!this.#isChunked) this.#options.stalled();
-    // A connection that closes before tells so by itself.
-    this.#socket.write('', 'latin1', error => {
-      if (!error) taken();
-    });
+    this.#options.stalled();
+    this.#taken = taken; // a connection that closes before tells so by itself
   }
 
   onDrain(resume: () => void): void {
@@ -117,7 +125,8 @@ export class DirectReply implements Reply {
 
   /** The kernel has taken what was written. */
   drained(): void {
-    this.#resume?.();
+    if (this.#taken !== null) this.#taken();
+    else this.#resume?.();
   }
 }
 

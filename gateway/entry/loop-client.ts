@@ -1,12 +1,13 @@
 // A client's connection on the event loop, from accept until its tunnel is relayed or Node takes it over. It bounds the
 // waits; the machines that read bound the bytes. It parses and decides nothing.
 
-import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { Connector } from '../exit/dial.ts';
+import type { Channel } from '../os/channel.ts';
 import type { EventLoop } from '../os/event-loop.ts';
 import { EAGAIN } from '../os/kernel.ts';
 import { LastWords } from '../os/last-words.ts';
-import type { Endpoint, LoopSocket, SocketUser } from '../os/loop-socket.ts';
+import { LoopChannel } from '../os/loop-channel.ts';
+import type { Endpoint, GivenConnection, LoopSocket, SocketUser } from '../os/loop-socket.ts';
 import type { PipePool } from '../os/pipe-pool.ts';
 import { WheelTimer } from '../os/timer-wheel.ts';
 import { pump } from '../relay/pump.ts';
@@ -129,29 +130,14 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
     pump(this.#socket, exit, this.#ways.pipes, early, observer, options);
   }
 
-  intoStream(): Socket {
-    this.#ways.loop.letNodeTurn();
-    return streamOf(this.giveAway());
+  intoChannel(): Channel {
+    return new LoopChannel(this.#socket, this.#rest);
   }
 
   /** The connection for another thread; nothing else is to be called after it. */
   giveAway(): GivenConnection {
     return { descriptor: this.#socket.release(), read: this.#rest };
   }
-}
-
-/** An open connection on its way to who goes on with it. */
-export interface GivenConnection {
-  readonly descriptor: number;
-  /** What was read of it and not used. */
-  readonly read: Uint8Array;
-}
-
-/** As a socket of Node's, with what was read. */
-export function streamOf({ descriptor, read }: GivenConnection): Socket {
-  const socket = new Socket({ fd: descriptor, allowHalfOpen: true } as SocketConstructorOpts);
-  if (read.length > 0) socket.unshift(read);
-  return socket;
 }
 
 /** One message being read. The timer is first that for the first byte, then that for the whole. */

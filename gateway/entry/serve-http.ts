@@ -9,6 +9,8 @@ import { type ForwardOptions, forwardRequest } from '../forward-request.ts';
 import type { Gateway } from '../gateway.ts';
 import { createServer, http } from '../node-http.ts';
 import { openTunnel } from '../open-tunnel.ts';
+import type { Channel } from '../os/channel.ts';
+import { endStreamWith } from '../os/stream-channel.ts';
 import { Failure } from '../session/failure.ts';
 import { peerOf, type Session } from '../session/session.ts';
 import { upgradeRequest } from '../upgrade-request.ts';
@@ -17,7 +19,7 @@ import { DirectClients } from './direct-client.ts';
 import { checkVersion, credentialsOf } from './http-fields.ts';
 import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import { connectReplies, serveConnection } from './serve-connection.ts';
-import { refuseStream, StreamClient } from './stream-client.ts';
+import { StreamClient } from './stream-client.ts';
 
 /** Node keeps its reading of a connection's requests here; the front door calls it for what is plain HTTP. */
 const readRequests = (http as unknown as { _connectionListener(this: Server, socket: Socket): void })
@@ -26,7 +28,7 @@ const readRequests = (http as unknown as { _connectionListener(this: Server, soc
 export interface ListenerServer {
   server: Server;
   /** Takes over a connection whose first request is plain HTTP; its first session was begun at accept. */
-  servePlainHttp(socket: Socket, firstSession: Session): void;
+  servePlainHttp(channel: Channel, firstSession: Session): void;
   /** Connections that Node's parser reads, those that wait for a request included. */
   readonly connections: number;
   /** Closes the kept HTTP connections that wait for a request, and no other. */
@@ -45,11 +47,11 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
     plain.resume();
   });
   server.removeAllListeners('connection');
-  const servePlainHttp = (plain: Socket, firstSession: Session) => direct.serve(plain, firstSession);
+  const servePlainHttp = (plain: Channel, firstSession: Session) => direct.serve(plain, firstSession);
   server.on('connection', (socket: Socket) => {
     ignoreErrors(socket);
     void serveConnection(gateway, listener, new StreamClient(socket), (client, firstSession) =>
-      servePlainHttp(client.intoStream(), firstSession),
+      servePlainHttp(client.intoChannel(), firstSession),
     );
   });
   server.on('request', (req, res) => requests.serve(req, res, { expectsContinue: false }));
@@ -187,7 +189,7 @@ class HttpSessions {
         replies,
       );
     } catch (error) {
-      refuseStream(socket, replies.refused(session.fail(error)));
+      endStreamWith(socket, replies.refused(session.fail(error)));
     } finally {
       if (!isRelayed) session.finish();
     }
@@ -244,7 +246,7 @@ class HttpSessions {
     const refusal = httpRefusal(session.fail(failure), session.id);
     session.http = { method: '', status: refusal.status };
     session.finish();
-    refuseStream(socket, httpRefusalBytes(refusal));
+    endStreamWith(socket, httpRefusalBytes(refusal));
   }
 
   /** A request whose body became unreadable: an answer if none has begun, else what there is of it and no more. */
@@ -260,7 +262,7 @@ class HttpSessions {
     }
     const refusal = httpRefusal(failure, session.id);
     session.http!.status = refusal.status;
-    refuseStream(socket, httpRefusalBytes(refusal));
+    endStreamWith(socket, httpRefusalBytes(refusal));
   }
 
   #begin(socket: Socket): Session {

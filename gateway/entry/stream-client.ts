@@ -4,7 +4,8 @@
 
 import type { Socket } from 'node:net';
 import { streamConnector } from '../exit/connect-stream.ts';
-import { lingerMs } from '../os/last-words.ts';
+import type { Channel } from '../os/channel.ts';
+import { endStreamWith, StreamChannel } from '../os/stream-channel.ts';
 import { relay } from '../relay/relay.ts';
 import type { RelayObserver, RelayOptions } from '../relay/relay-options.ts';
 import { Failure } from '../session/failure.ts';
@@ -40,7 +41,7 @@ export class StreamClient implements ClientConnection<Socket> {
   }
 
   refuse(bytes: Buffer): void {
-    refuseStream(this.#socket, bytes);
+    endStreamWith(this.#socket, bytes);
   }
 
   destroy(): void {
@@ -55,17 +56,9 @@ export class StreamClient implements ClientConnection<Socket> {
     void relay(this.#socket, exit, observer, options).then(() => options.over());
   }
 
-  intoStream(): Socket {
-    return this.#socket;
+  intoChannel(): Channel {
+    return new StreamChannel(this.#socket);
   }
-}
-
-/** See ClientConnection.refuse. */
-export function refuseStream(client: Socket, reply: Buffer): void {
-  if (client.destroyed) return;
-  client.setTimeout(lingerMs, () => client.destroy());
-  client.end(reply);
-  client.resume();
 }
 
 function readMessage<T>(socket: Socket, step: Step<T>, deadlines: Deadlines): Promise<T> {

@@ -2,6 +2,7 @@
 
 import type { IpAddress } from '../../config/policy/address.ts';
 import type { EventLoop } from '../os/event-loop.ts';
+import { LoopChannel } from '../os/loop-channel.ts';
 import { type LoopSocket, nobody, type SocketUser, startConnecting } from '../os/loop-socket.ts';
 import type { AttemptOutcome, Connector } from './dial.ts';
 
@@ -42,5 +43,6 @@ export function createLoopConnector(loop: EventLoop): Connector<LoopSocket> {
       return () => socket.close();
     },
     destroy: socket => socket.close(),
+    channelOf: socket => new LoopChannel(socket),
   };
 }

@@ -3,6 +3,7 @@
 import { connect, type Socket, type SocketConstructorOpts } from 'node:net';
 import type { IpAddress } from '../../config/policy/address.ts';
 import { boundSocket, canBindWithoutPort } from '../os/bound-socket.ts';
+import { StreamChannel } from '../os/stream-channel.ts';
 import { nodeTimers } from '../os/timers.ts';
 import type { Connection, Connector } from './dial.ts';
 
@@ -18,6 +19,7 @@ export const streamConnector: Connector<Socket> = {
     return () => socket.destroy();
   },
   destroy: socket => void socket.destroy(),
+  channelOf: socket => new StreamChannel(socket),
 };
 
 function startConnecting(

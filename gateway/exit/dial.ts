@@ -4,6 +4,7 @@
 import type { Limits } from '../../config/gateway-config.ts';
 import type { IpAddress } from '../../config/policy/address.ts';
 import { isPermit, type Permit, type Route } from '../admission/permit.ts';
+import type { Channel } from '../os/channel.ts';
 import type { Timers } from '../os/timers.ts';
 import { connectFailure, Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
@@ -39,6 +40,8 @@ export interface Connector<Exit> {
   ): () => void;
   /** Gives up a socket that is connected. */
   destroy(socket: Exit): void;
+  /** A connected socket for who need not know its kind. */
+  channelOf(socket: Exit): Channel;
 }
 
 export type DialLimits = Pick<Limits, 'connectTimeout' | 'connectAttemptDelay' | 'relayBufferBytes'>;

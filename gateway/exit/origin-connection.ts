@@ -4,8 +4,8 @@
 import type { Socket } from 'node:net';
 import type { Client } from 'undici';
 import type { Limits } from '../../config/gateway-config.ts';
+import type { Channel } from '../os/channel.ts';
 import type { Dialled } from '../session/session.ts';
-import type { StreamConnection } from './connect-stream.ts';
 import { type Exchange, type OriginRequest, type ResponseHandler, startExchange } from './origin-exchange.ts';
 import { DirectTransport } from './origin-exchange-direct.ts';
 
@@ -28,11 +28,11 @@ export class OriginConnection {
   #client: Client | null = null;
 
   /** @param onClosed called once, when it can carry no other request */
-  constructor({ socket, dialled }: StreamConnection, limits: Limits, onClosed: () => void) {
+  constructor(channel: Channel, dialled: Dialled, limits: Limits, onClosed: () => void) {
     this.dialled = dialled;
     this.#limits = limits;
     this.#onClosed = onClosed;
-    this.#direct = new DirectTransport(socket, limits, () => this.#closed());
+    this.#direct = new DirectTransport(channel, limits, () => this.#closed());
   }
 
   /** True once it can carry no other request. */

@@ -4,6 +4,7 @@
 
 import type { Socket } from 'node:net';
 import type { Limits } from '../../config/gateway-config.ts';
+import { type Channel, type ChannelUser, noChannelUser } from '../os/channel.ts';
 import { Failure } from '../session/failure.ts';
 import { type Waiting, Waits } from '../session/waits.ts';
 import { type Exchange, type OriginRequest, originFailure, type ResponseHandler } from './origin-exchange.ts';
@@ -12,33 +13,25 @@ import { ResponseMachine } from './response-machine.ts';
 type TransportLimits = Pick<Limits, 'responseHeadTimeout' | 'idleTimeout' | 'originIdleTimeout'>;
 
 const waits = new Waits();
+const nothing = Buffer.alloc(0);
 
-export class DirectTransport implements Waiting {
+export class DirectTransport implements Waiting, ChannelUser {
   waitsUntil = Infinity;
-  readonly #socket: Socket;
+  readonly #channel: Channel;
   readonly #limits: TransportLimits;
   readonly #onClosed: () => void;
   readonly #machine = new ResponseMachine();
   #current: DirectExchange | null = null;
   #paused = false;
-  readonly #onData = (chunk: Buffer) => this.#read(chunk);
-  readonly #onEnd = () => this.#ended();
-  readonly #onError = (error: Error) => this.#fail(error);
-  readonly #onClose = () => this.#closed();
-
   /** @param onClosed called once, as soon as the connection can carry no other request */
-  constructor(socket: Socket, limits: TransportLimits, onClosed: () => void) {
-    this.#socket = socket;
+  constructor(channel: Channel, limits: TransportLimits, onClosed: () => void) {
+    this.#channel = channel;
     this.#limits = limits;
     this.#onClosed = onClosed;
-    socket
-      .on('data', this.#onData)
-      .on('end', this.#onEnd)
-      .on('error', this.#onError)
-      .on('close', this.#onClose);
+    channel.user = this;
     waits.add(this);
     this.#wait(limits.originIdleTimeout);
-    if (socket.closed) queueMicrotask(this.#onClose);
+    channel.resume();
   }
 
   /** Sends a request; no other is under way. */
@@ -47,18 +40,15 @@ export class DirectTransport implements Waiting {
     this.#current = exchange;
     this.#machine.begin(request.method, handler);
     this.#wait(this.#limits.responseHeadTimeout);
-    this.#socket.write(headOf(request), 'latin1');
+    this.#channel.write(headOf(request));
     return exchange;
   }
 
   /** Lets go of the socket, for another transport to use; nothing is under way. */
   detach(): Socket {
-    const socket = this.#socket;
     this.#forget();
-    socket.pause();
-    socket.off('data', this.#onData).off('end', this.#onEnd);
-    socket.off('error', this.#onError).off('close', this.#onClose);
-    return socket;
+    this.#channel.user = noChannelUser;
+    return this.#channel.intoStream(nothing);
   }
 
   abort(exchange: DirectExchange): void {
@@ -69,11 +59,11 @@ export class DirectTransport implements Waiting {
     if (this.#current !== exchange || !this.#paused) return;
     this.#paused = false;
     this.#wait(this.#limits.idleTimeout);
-    this.#socket.resume();
+    this.#channel.resume();
   }
 
   destroy(): void {
-    this.#socket.destroy();
+    this.#channel.destroy();
   }
 
   waitedTooLong(): void {
@@ -91,7 +81,7 @@ export class DirectTransport implements Waiting {
     this.waitsUntil = performance.now() + ms;
   }
 
-  #read(chunk: Buffer): void {
+  received(chunk: Buffer): void {
     if (this.#current === null) {
       this.destroy(); // what nobody asked for
       return;
@@ -116,13 +106,13 @@ export class DirectTransport implements Waiting {
     this.#machine.pauseWanted = false;
     this.#paused = true;
     this.waitsUntil = Infinity; // a reader that is slow is its own server's business
-    this.#socket.pause();
+    this.#channel.pause();
   }
 
   /** The handler has been told of the end. */
   #complete(): void {
     this.#current = null;
-    if (this.#paused) this.#socket.resume();
+    if (this.#paused) this.#channel.resume();
     this.#paused = false;
     const { keepAlive, keepAliveSeconds } = this.#machine;
     // An origin that says how long it keeps the connection closes it just then: a second less avoids the race.
@@ -131,7 +121,7 @@ export class DirectTransport implements Waiting {
     else this.#wait(Math.min(asked, this.#limits.originIdleTimeout));
   }
 
-  #ended(): void {
+  ended(): void {
     if (this.#current === null) {
       this.#giveUp();
       return;
@@ -144,8 +134,13 @@ export class DirectTransport implements Waiting {
     }
   }
 
-  #closed(): void {
+  unblocked(): void {}
+
+  stuck(): void {}
+
+  closed(error: Error | null): void {
     if (this.#current === null) this.#giveUp();
+    else if (error !== null) this.#fail(error);
     else this.#fail(new Failure('origin-closed', 'the origin closed the connection'));
   }
 
@@ -158,7 +153,7 @@ export class DirectTransport implements Waiting {
   }
 
   #giveUp(): void {
-    this.#socket.destroy();
+    this.#channel.destroy();
     this.#forget();
     this.#onClosed();
   }

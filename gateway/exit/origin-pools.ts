@@ -4,10 +4,12 @@
 
 import type { Limits } from '../../config/gateway-config.ts';
 import type { Permit } from '../admission/permit.ts';
+import type { Channel } from '../os/channel.ts';
 import { Failure } from '../session/failure.ts';
 import type { Leaving } from '../session/leaving.ts';
+import type { Dialled } from '../session/session.ts';
 import { streamConnector } from './connect-stream.ts';
-import { dial } from './dial.ts';
+import { type Connector, dial } from './dial.ts';
 import { loadClients, OriginConnection } from './origin-connection.ts';
 
 interface Wanted {
@@ -40,10 +42,30 @@ class OriginPool {
   }
 }
 
+/** The way out, whatever kind of sockets it takes. */
+type DialOrigin = (
+  permit: Permit,
+  limits: Limits,
+  leaving: Leaving,
+) => Promise<{ channel: Channel; dialled: Dialled }>;
+
+const dialBy =
+  <Exit>(connector: Connector<Exit>): DialOrigin =>
+  async (permit, limits, leaving) => {
+    const { socket, dialled } = await dial(permit, connector, limits, leaving);
+    return { channel: connector.channelOf(socket), dialled };
+  };
+
 export class OriginPools {
+  #dial = dialBy(streamConnector);
   /** In order of last use, the oldest first. */
   readonly #pools = new Map<string, OriginPool>();
   readonly #poolOf = new WeakMap<OriginConnection, OriginPool>();
+
+  /** How to connect from now on; by Node's sockets until this is called. */
+  connectBy<Exit>(connector: Connector<Exit>): void {
+    this.#dial = dialBy(connector);
+  }
 
   /** Connections that wait for a request, for metrics. */
   get idle(): number {
@@ -79,10 +101,9 @@ export class OriginPools {
       if (handed) return handed;
     } else pool.busy += 1;
     try {
-      const connection: OriginConnection = new OriginConnection(
-        await dial(permit, streamConnector, limits, leaving),
-        limits,
-        () => this.#forget(pool, connection),
+      const { channel, dialled } = await this.#dial(permit, limits, leaving);
+      const connection: OriginConnection = new OriginConnection(channel, dialled, limits, () =>
+        this.#forget(pool, connection),
       );
       this.#poolOf.set(connection, pool);
       return connection;

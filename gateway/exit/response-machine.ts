@@ -16,7 +16,7 @@ export interface ResponseEvents {
   /** A 1xx that is not 101. */
   information(head: ResponseHead): void;
   head(head: ResponseHead): void;
-  /** False asks for a pause; what was pushed already is told all the same. */
+  /** Valid until it returns. False asks for a pause; what was pushed already is told all the same. */
   data(chunk: Buffer): boolean;
   end(trailers: string[]): void;
 }
@@ -76,14 +76,14 @@ export class ResponseMachine {
     this.#held = noBytes;
   }
 
-  /** @throws Failure `origin-protocol` */
+  /** The chunk is the caller's again when it returns. @throws Failure `origin-protocol` */
   push(chunk: Buffer): void {
     const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     this.#held = noBytes;
     for (let at = 0; at < bytes.length && this.#events !== null; ) {
       const next = this.#step(bytes, at);
       if (next < 0) {
-        this.#held = bytes.subarray(at);
+        this.#held = Buffer.from(bytes.subarray(at)); // they are the caller's
         return;
       }
       at = next;

@@ -2,6 +2,7 @@
 // Events come once for each change (EPOLLET), so a socket is taken to be readable or writable until a call finds that
 // it is not. It buffers nothing and knows no protocol.
 
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import { addressBytes, addressFromBytes, type IpAddress } from '../../config/policy/address.ts';
 import { withoutMapping } from '../../config/policy/embedded-ipv4.ts';
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type EventLoop } from './event-loop.ts';
@@ -145,6 +146,20 @@ export class LoopSocket {
     const errno = this.#sendErrno || this.loop.kernel.pendingError(this.descriptor);
     return errno === 0 ? null : systemError(call, errno);
   }
+}
+
+/** An open connection on its way to who goes on with it. */
+export interface GivenConnection {
+  readonly descriptor: number;
+  /** What was read of it and not used. */
+  readonly read: Uint8Array;
+}
+
+/** As a socket of Node's, with what was read. */
+export function streamOf({ descriptor, read }: GivenConnection): Socket {
+  const socket = new Socket({ fd: descriptor, allowHalfOpen: true } as SocketConstructorOpts);
+  if (read.length > 0) socket.unshift(read);
+  return socket;
 }
 
 /**

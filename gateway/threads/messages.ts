@@ -4,8 +4,8 @@ import type { ClusterPolicy, PodWorkload } from '../../config/cluster.ts';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { SnapshotInput } from '../../config/snapshot.ts';
 import type { Piece } from '../documents-in-pieces.ts';
-import type { GivenConnection } from '../entry/loop-client.ts';
 import type { PipeLimits } from '../loop-ways.ts';
+import type { GivenConnection } from '../os/loop-socket.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
 import type { Answer, Question } from './questions.ts';
 

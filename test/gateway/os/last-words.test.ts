@@ -2,44 +2,13 @@
 // read; and the connection is closed whatever the peer does.
 
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { parseAddress } from '../../../config/policy/address.ts';
 import { EventLoop } from '../../../gateway/os/event-loop.ts';
 import { LastWords } from '../../../gateway/os/last-words.ts';
-import { LoopListener, listenOn, localEndpoint } from '../../../gateway/os/loop-listener.ts';
-import { LoopSocket } from '../../../gateway/os/loop-socket.ts';
+import type { LoopSocket } from '../../../gateway/os/loop-socket.ts';
+import { connected, type Ends } from '../../support/loop-ends.ts';
 import { eventually, within } from '../../support/waiting.ts';
-
-interface Ends {
-  readonly loop: EventLoop;
-  /** The gateway's end. */
-  readonly near: LoopSocket;
-  /** The peer; it reads when the test says so. */
-  readonly far: Socket;
-  /** Codes of errors that the peer met. */
-  readonly errors: string[];
-}
-
-async function connected(loop: EventLoop): Promise<Ends> {
-  const { kernel } = loop;
-  const address = parseAddress('127.0.0.1')!;
-  const descriptor = listenOn(kernel, { address, port: 0, backlog: 5, shared: false });
-  const accepted = Promise.withResolvers<LoopSocket>();
-  const listener = new LoopListener(loop, descriptor, {
-    accepted: socket => accepted.resolve(new LoopSocket(loop, socket)),
-    acceptFailed: accepted.reject,
-  });
-  const { port } = localEndpoint(kernel, descriptor);
-  const far = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-  const errors: string[] = [];
-  far.on('error', (error: NodeJS.ErrnoException) => errors.push(error.code ?? ''));
-  await within(once(far, 'connect'), 'the connection');
-  const near = await within(accepted.promise, 'the other end');
-  listener.stop();
-  kernel.close(descriptor);
-  return { loop, near, far, errors };
-}
 
 function wordsTest(title: string, act: (t: ExecutionContext, ends: Ends) => Promise<void>): void {
   test.serial(title, async t => {

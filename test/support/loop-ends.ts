@@ -1,0 +1,40 @@
+// A connection whose one end is on an event loop.
+
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { parseAddress } from '../../config/policy/address.ts';
+import type { EventLoop } from '../../gateway/os/event-loop.ts';
+import { LoopListener, listenOn, localEndpoint } from '../../gateway/os/loop-listener.ts';
+import { LoopSocket } from '../../gateway/os/loop-socket.ts';
+import { within } from './waiting.ts';
+
+export interface Ends {
+  readonly loop: EventLoop;
+  /** The gateway's end. */
+  readonly near: LoopSocket;
+  /** The peer; it reads when the test says so. */
+  readonly far: Socket;
+  /** Codes of errors that the peer met. */
+  readonly errors: string[];
+}
+
+/** A connection over loopback, one end on the loop, which must turn. */
+export async function connected(loop: EventLoop): Promise<Ends> {
+  const { kernel } = loop;
+  const address = parseAddress('127.0.0.1')!;
+  const descriptor = listenOn(kernel, { address, port: 0, backlog: 5, shared: false });
+  const accepted = Promise.withResolvers<LoopSocket>();
+  const listener = new LoopListener(loop, descriptor, {
+    accepted: socket => accepted.resolve(new LoopSocket(loop, socket)),
+    acceptFailed: accepted.reject,
+  });
+  const { port } = localEndpoint(kernel, descriptor);
+  const far = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  const errors: string[] = [];
+  far.on('error', (error: NodeJS.ErrnoException) => errors.push(error.code ?? ''));
+  await within(once(far, 'connect'), 'the connection');
+  const near = await within(accepted.promise, 'the other end');
+  listener.stop();
+  kernel.close(descriptor);
+  return { loop, near, far, errors };
+}
