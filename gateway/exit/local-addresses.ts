@@ -23,9 +23,9 @@ export class LocalAddresses {
     this.refresh();
   }
 
-  /** Looks again; true when an address came or went. */
+  /** Looks again; true when an address came or went. Where they cannot be read, those known stay. */
   refresh(): boolean {
-    const present = this.#read();
+    const present = this.#tryRead();
     const texts = new Set(present.map(({ text }) => text));
     const isSame = texts.size === this.#texts.size && [...texts].every(text => this.#texts.has(text));
     if (isSame) return false;
@@ -33,6 +33,15 @@ export class LocalAddresses {
     this.#texts = texts;
     this.#ofPool = new WeakMap();
     return true;
+  }
+
+  /** It takes a descriptor, and a process that is out of them is to go on with what it has (EMFILE, ENFILE). */
+  #tryRead(): readonly IpAddress[] {
+    try {
+      return this.#read();
+    } catch {
+      return this.#present;
+    }
   }
 
   has(address: IpAddress): boolean {

@@ -94,3 +94,14 @@ test('an address that appears or goes is seen when looked at again', t => {
   t.true(local.refresh());
   t.deepEqual(choice(local, 'web', 'a.example.com'), ['192.0.2.2']);
 });
+
+test('addresses that cannot be read, for want of a descriptor, are those that were known', t => {
+  let fails = false;
+  const local = new LocalAddresses(() => {
+    if (fails) throw Object.assign(new Error('uv_interface_addresses'), { code: 'EMFILE' });
+    return [parseAddress('192.0.2.1')!];
+  });
+  fails = true;
+  t.false(local.refresh());
+  t.deepEqual(choice(local, 'web', 'a.example.com'), ['192.0.2.1']);
+});
