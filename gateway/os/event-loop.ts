@@ -35,26 +35,11 @@ const mostTurnsAlone = 256;
 const nothing = () => {};
 
 /**
- * Resolves when no promise has anything left to do: Node comes to its ticks only when all of their steps are done. A
- * loop that waited for events before that would leave a chain of promises in the middle.
+ * Runs everything that promises and process.nextTick() have to do, as Node does after each callback of its own. A loop
+ * that waited for events before that would leave a chain of promises in the middle. Node has it without a word in its
+ * documentation; it waits for nothing, as `await`s of a tick would.
  */
-async function promisesDone(): Promise<void> {
-  // Twice: Node runs all ticks that wait before any promise goes on, so that the first of these may come before the
-  // promises that another tick started.
-  await nextTick();
-  await nextTick();
-}
-
-const nextTick = () => new Promise<void>(resolve => void process.nextTick(resolve));
-
-/** Resolves within the next turn of Node's loop. */
-async function nodeTurn(): Promise<void> {
-  await new Promise(resolve => void setImmediate(resolve));
-  // Node takes back what makes its loop turn for immediates only after the code that this promise resumes, and that
-  // code does not return before the next turn is wanted: the loop would never be seen at rest. One more immediate that
-  // keeps nobody awake makes Node look at once; where others wait, it leaves things as they are.
-  clearImmediate(setImmediate(nothing).unref());
-}
+const runPromises = (process as unknown as { _tickCallback?(): void })._tickCallback;
 
 export class EventLoop {
   readonly kernel: Kernel;
@@ -74,6 +59,7 @@ export class EventLoop {
   /** When Node's loop wants to turn by itself; asked again after each turn that was not quiet. */
   #nodeDueAtMs = 0;
   #stopped = false;
+  #ended: { resolve(): void; reject(error: unknown): void } | null = null;
   /** Turns so far: a loop without work makes about one a second. */
   turns = 0;
   #onError: (error: unknown) => void = error => {
@@ -97,7 +83,7 @@ export class EventLoop {
    * @param owned gets a 1 for each descriptor that is watched: what to close if the thread dies
    */
   static async open(owned: Uint8Array | null = null): Promise<EventLoop | null> {
-    const kernel = await Kernel.open();
+    const kernel = runPromises ? await Kernel.open() : null;
     return kernel && new EventLoop(kernel, owned);
   }
 
@@ -154,16 +140,47 @@ export class EventLoop {
   }
 
   /** Turns until `stop`. */
-  async run(): Promise<void> {
-    while (!this.#stopped) {
-      this.#turn();
-      if (this.#nodeWants) {
-        this.#nodeWants = false;
-        this.#turnsAlone = 0;
-        await nodeTurn();
-      } else if (this.#isQuiet) continue;
-      await promisesDone();
+  run(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#ended = { resolve, reject };
+    setImmediate(this.#turns);
+    return promise;
+  }
+
+  /** Within one callback of Node's loop, until that wants to turn. */
+  readonly #turns = () => {
+    // Node takes back what makes its loop turn for immediates only after this callback: it would never be seen at rest.
+    // One more immediate that keeps nobody awake makes Node look at once; where others wait, it leaves things as they are.
+    clearImmediate(setImmediate(nothing).unref());
+    this.#nodeWants = false;
+    this.#turnsAlone = 0;
+    try {
       this.#askNode();
+      while (!this.#stopped && !this.#nodeWants) {
+        this.#turn();
+        if (this.#isQuiet) continue;
+        this.#runPromises();
+        this.#askNode();
+      }
+    } catch (error) {
+      this.#ended!.reject(error);
+      return;
+    }
+    if (this.#stopped) this.#ended!.resolve();
+    else setImmediate(this.#turns);
+  };
+
+  /** What they throw is Node's to deal with, as ever: an exception that nobody caught. */
+  #runPromises(): void {
+    for (let areDone = false; !areDone; ) {
+      try {
+        runPromises!();
+        areDone = true;
+      } catch (error) {
+        setImmediate(() => {
+          throw error;
+        });
+      }
     }
   }
 
