@@ -33,18 +33,29 @@ export function addressFromBytes(bytes: Uint8Array): IpAddress {
   if (bytes.length !== 4 && bytes.length !== 16) {
     throw new RangeError(`an address has 4 or 16 bytes, not ${bytes.length}`);
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length === 4) return ipv4(view.getUint32(0));
-  return ipv6(view.getUint32(0), view.getUint32(4), view.getUint32(8), view.getUint32(12));
+  if (bytes.length === 4) return ipv4(wordAt(bytes, 0));
+  return ipv6(wordAt(bytes, 0), wordAt(bytes, 4), wordAt(bytes, 8), wordAt(bytes, 12));
 }
+
+const wordAt = (bytes: Uint8Array, at: number) =>
+  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 
 /** Network byte order: 4 bytes for IPv4, 16 for IPv6. */
 export function addressBytes(address: IpAddress): Uint8Array {
   const bytes = new Uint8Array(address.family === 4 ? 4 : 16);
-  const view = new DataView(bytes.buffer);
-  const words = [address.word0, address.word1, address.word2, address.word3];
-  for (let at = 0; at < bytes.length; at += 4) view.setUint32(at, words[at / 4]!);
+  putWord(bytes, 0, address.word0);
+  if (address.family === 4) return bytes;
+  putWord(bytes, 4, address.word1);
+  putWord(bytes, 8, address.word2);
+  putWord(bytes, 12, address.word3);
   return bytes;
+}
+
+function putWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word >>> 24;
+  bytes[at + 1] = word >>> 16;
+  bytes[at + 2] = word >>> 8;
+  bytes[at + 3] = word;
 }
 
 /** The IPv4 address with this unsigned 32-bit value. */

@@ -77,7 +77,8 @@ export function parseConnectHead(lines: readonly string[], limits: HeadLimits): 
   if (lines.length - 1 > limits.requestHeadFields)
     throw new Failure('head-too-large', `more than ${limits.requestHeadFields} header fields`);
   const destination = connectTarget(target);
-  const fields = lines.slice(1).flatMap(parseFieldLine);
+  const fields: string[] = [];
+  for (let at = 1; at < lines.length; at++) fields.push(...parseFieldLine(lines[at]!));
   checkConnectFields(fields, destination);
   return { destination, credentials: credentialsOf(fields) };
 }

@@ -18,9 +18,12 @@ export async function dialForSession<T extends { dialled: Dialled }>(
 ): Promise<T> {
   session.stage = 'dial';
   const before = performance.now();
-  const connection = await connect().finally(() => {
+  let connection: T;
+  try {
+    connection = await connect();
+  } finally {
     session.connectMs = performance.now() - before;
-  });
+  }
   session.dialledTo(connection.dialled);
   const current = holder.current();
   const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);

@@ -11,7 +11,7 @@ import { systemError } from './system-calls.ts';
 const argumentCounts = {
   accept4: 4,
   bind: 3,
-  close: 1,
+  close: 2,
   connect: 3,
   epoll_create1: 1,
   epoll_ctl: 4,
@@ -114,6 +114,9 @@ export class Kernel {
   /** A socket address, its length and an option's value, one after the other. */
   readonly #scratch = Buffer.alloc(64);
   readonly #words = new Int32Array(this.#scratch.buffer, this.#scratch.byteOffset, 16);
+  readonly #halves = new Uint16Array(this.#scratch.buffer, this.#scratch.byteOffset, 16);
+  readonly #ipv4Bytes = this.#scratch.subarray(4, 8);
+  readonly #ipv6Bytes = this.#scratch.subarray(8, 24);
   readonly #addressAt: bigint;
   readonly #lengthAt: bigint;
   readonly #valueAt: bigint;
@@ -221,20 +224,24 @@ export class Kernel {
 
   #putAddress(domain: number, address: Uint8Array, port: number): bigint {
     const scratch = this.#scratch;
-    const v4 = domain === AF_INET;
-    scratch.fill(0, 0, 28);
-    new Uint16Array(scratch.buffer, scratch.byteOffset, 1)[0] = domain;
-    scratch.writeUInt16BE(port, 2);
-    scratch.set(address, v4 ? 4 : 8);
-    return v4 ? 16n : 28n;
+    this.#halves[0] = domain;
+    scratch[2] = port >>> 8;
+    scratch[3] = port & 255;
+    if (domain === AF_INET) {
+      for (let at = 0; at < 4; at++) scratch[4 + at] = address[at]!;
+      return 16n;
+    }
+    this.#words[1] = 0; // flow information
+    for (let at = 0; at < 16; at++) scratch[8 + at] = address[at]!;
+    this.#words[6] = 0; // scope
+    return 28n;
   }
 
   /** Family, port and address bytes that the last call left; the bytes are overwritten by the next one. */
   #takeAddress(): SocketAddress {
     const scratch = this.#scratch;
-    const isIpv4 = scratch.readUInt16LE(0) === AF_INET;
-    const bytes = isIpv4 ? scratch.subarray(4, 8) : scratch.subarray(8, 24);
-    return { bytes, port: scratch.readUInt16BE(2) };
+    const bytes = this.#halves[0] === AF_INET ? this.#ipv4Bytes : this.#ipv6Bytes;
+    return { bytes, port: (scratch[2]! << 8) | scratch[3]! };
   }
 
   bind(descriptor: number, domain: number, address: Uint8Array, port: number): number {
@@ -298,7 +305,7 @@ export class Kernel {
   }
 
   close(descriptor: number): void {
-    this.#calls.close(word(descriptor));
+    this.#calls.close(word(descriptor), zero);
   }
 
   /** Closes with RST, so that the peer cannot mistake a cut stream for a finished one. */

@@ -62,13 +62,13 @@ export class DecisionLog {
 
   /** @param count how many lines it is */
   append(text: string, count = 1): void {
-    const length = Buffer.byteLength(text);
-    if (this.#closed || this.#queuedBytes + length > this.#options.queueBytes) {
+    // Counting bytes would be a pass over each line; what is not ASCII is counted in full when it is encoded.
+    if (this.#closed || this.#queuedBytes + text.length > this.#options.queueBytes) {
       this.dropped += count;
       return;
     }
     this.#queue.push({ text, count });
-    this.#queuedBytes += length;
+    this.#queuedBytes += text.length;
     this.#schedule(gatherMs);
   }
 
@@ -89,6 +89,7 @@ export class DecisionLog {
     if (entries === 0) return null;
     const taken = this.#queue.splice(0, entries);
     this.#batch = Buffer.from(taken.map(({ text }) => text).join(''));
+    this.#queuedBytes += this.#batch.length - length;
     this.#batchLines = countOf(taken);
     return this.#batch;
   }
