@@ -79,7 +79,7 @@ export function parseConnectHead(lines: readonly string[], limits: HeadLimits): 
   const destination = connectTarget(target);
   const fields: string[] = [];
   for (let at = 1; at < lines.length; at++) fields.push(...parseFieldLine(lines[at]!));
-  checkConnectFields(fields, destination);
+  checkConnectFields(fields, destination, target);
   return { destination, credentials: credentialsOf(fields) };
 }
 
@@ -93,8 +93,8 @@ export function connectTarget(target: string): Destination {
 }
 
 /** A CONNECT has no content (RFC 9110 section 9.3.6): what follows the head is the tunnel's. @throws Failure */
-export function checkConnectFields(fields: RawFields, destination: Destination): void {
-  checkHost(fields, destination);
+export function checkConnectFields(fields: RawFields, destination: Destination, target: string): void {
+  checkHost(fields, destination, target);
   const lengths = valuesOf(fields, 'content-length');
   if (valuesOf(fields, 'transfer-encoding').length > 0 || lengths.some(length => length !== '0'))
     throw bad('CONNECT with content');

@@ -86,13 +86,14 @@ export function checkVersion(version: string): void {
 /**
  * Host may stand at most once and must name the target (RFC 9112 section 3.2). Absent, the target stands for it.
  * Threat: policy looks at one name and the origin at another.
+ * @param text of the target as it was sent, where Host may say the same
  * @throws Failure `bad-request`
  */
-export function checkHost(fields: RawFields, target: Destination): void {
+export function checkHost(fields: RawFields, target: Destination, text?: string): void {
   const hosts = valuesOf(fields, 'host');
   if (hosts.length > 1) throw bad('more than one Host field');
   const [host] = hosts;
-  if (host === undefined || host === '') return;
+  if (host === undefined || host === '' || host === text) return;
   const named = authorityOrHost(utf8(host.trim()), target.port);
   if ('code' in named || named.host !== target.host || named.port !== target.port)
     throw bad('the Host field names another host than the request target');

@@ -180,7 +180,7 @@ class HttpSessions {
     try {
       checkVersion(req.httpVersion);
       const destination = connectTarget(req.url!);
-      checkConnectFields(req.rawHeaders, destination);
+      checkConnectFields(req.rawHeaders, destination, req.url!);
       isRelayed = await openTunnel(
         this.#gateway,
         session,
