@@ -5,15 +5,15 @@
 import { readFileSync } from 'node:fs';
 import type { PoolUse } from '../config/cluster.ts';
 import type { Holder } from '../config/holder.ts';
-import { type IpAddress, parseAddress } from '../config/policy/address.ts';
+import type { IpAddress } from '../config/policy/address.ts';
 import { addressesOf, type EgressPool } from '../config/policy/pools.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { LocalAddresses } from './exit/local-addresses.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
 import type { GaugeReaders } from './record/metric-table.ts';
 import { countDialled, type DialledCount } from './session/dialled-counts.ts';
-import { cutLost } from './session/lost-source.ts';
-import type { Dialled, Session } from './session/session.ts';
+import { cutLost, isLost } from './session/lost-source.ts';
+import type { Session } from './session/session.ts';
 
 /** One pool, or the configured source addresses (`pool` null), at this replica now. */
 interface PoolState {
@@ -142,15 +142,10 @@ export class EgressAddresses {
    */
   refresh(pools: OriginPools): number | null {
     if (!this.local.refresh()) return null;
-    pools.closeIdle(({ dialled }) => this.#isLost(dialled));
+    pools.closeIdle(({ dialled }) => isLost(dialled, this.local));
     const closed = cutLost(this.#sessions, this.local);
     this.#lost += closed;
     return closed;
-  }
-
-  #isLost({ sourceAddress }: Dialled): boolean {
-    const address = parseAddress(sourceAddress);
-    return address !== null && !this.local.has(address);
   }
 
   states(): PoolState[] {

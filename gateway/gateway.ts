@@ -6,14 +6,14 @@ import type { Admission } from './admission/admit.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
 import type { SessionRegistry } from './session/registry.ts';
 
-/** Of tunnels; each data-plane thread has one. */
+/** What tunnels need. */
 export interface TunnelGateway {
   holder: Holder<Snapshot>;
   sessions: SessionRegistry;
   admission: Admission;
 }
 
-/** The control thread's, which forwards plain HTTP too. */
+/** One for each thread that serves clients: plain HTTP needs kept connections, too. */
 export interface Gateway extends TunnelGateway {
   pools: OriginPools;
 }

@@ -15,9 +15,9 @@ import type { Gateway } from './gateway.ts';
 import type { Kernel } from './os/kernel.ts';
 import { listenOn, localEndpoint } from './os/loop-listener.ts';
 import { streamOf } from './os/loop-socket.ts';
-import { StreamChannel } from './os/stream-channel.ts';
+import type { Session } from './session/session.ts';
 import type { ListeningDescriptors } from './threads/data-plane-threads.ts';
-import type { GivenRequest } from './threads/messages.ts';
+import type { GivenRequest, GivenSession } from './threads/messages.ts';
 
 export interface Endpoint {
   address: string;
@@ -141,12 +141,16 @@ export class Listeners {
     for (const { http } of this.#accepting) applyLimits(http.server, limits);
   }
 
-  /** Goes on with a plain HTTP request that a data-plane thread accepted. */
-  serveGiven({ connection, listener, client, earlierMs }: GivenRequest): void {
+  /** Goes on with a connection whose next request takes Node's parser; a data-plane thread accepted it. */
+  serveGiven({ connection, listener, first }: GivenRequest): void {
     const { http } = this.forThreads.find(each => each.listener.name === listener)!;
-    const session = this.#gateway.sessions.begin(listener, client.address, client.port, earlierMs);
+    http.readRequests(streamOf(connection), first && this.#beginGiven(listener, first));
+  }
+
+  #beginGiven(listener: string, { address, port, earlierMs }: GivenSession): Session {
+    const session = this.#gateway.sessions.begin(listener, address, port, earlierMs);
     session.stage = 'parse';
-    http.servePlainHttp(new StreamChannel(streamOf(connection)), session);
+    return session;
   }
 
   /** Accepts no more. Open connections stay; idle ones are closed, now and when asked again. */

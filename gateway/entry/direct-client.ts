@@ -2,7 +2,6 @@
 // HTTP server between. The first request that needs more takes the connection to Node's parser, for good.
 // Parsing, admission and records are those of every plain request; it chooses nothing of its own.
 
-import type { Socket } from 'node:net';
 import type { Limits } from '../../config/gateway-config.ts';
 import { admit } from '../admission/admit.ts';
 import { forwardToOrigin } from '../forward-to-origin.ts';
@@ -18,18 +17,22 @@ import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import type { ProxyRequest } from './proxy-request.ts';
 import { admissionRequest, takeRequest } from './take-request.ts';
 
-/** Takes a connection to Node's parser; `first` is its first session where no request has come yet. */
-type HandOver = (socket: Socket, first: Session | null) => void;
+/**
+ * Takes a connection to Node's parser, wherever that is.
+ * @param unread what it is to read first
+ * @param first the connection's first session, where no request has come before; else null
+ */
+type HandOver<Kind extends Channel> = (channel: Kind, unread: Buffer, first: Session | null) => void;
 
 /** The direct clients of one listener. */
-export class DirectClients {
+export class DirectClients<Kind extends Channel = Channel> {
   readonly gateway: Gateway;
   readonly listenerName: string;
-  readonly handOver: HandOver;
+  readonly handOver: HandOver<Kind>;
   readonly waits = new Waits();
-  readonly #open = new Set<DirectClient>();
+  readonly #open = new Set<DirectClient<Kind>>();
 
-  constructor(gateway: Gateway, listenerName: string, handOver: HandOver) {
+  constructor(gateway: Gateway, listenerName: string, handOver: HandOver<Kind>) {
     this.gateway = gateway;
     this.listenerName = listenerName;
     this.handOver = handOver;
@@ -44,14 +47,14 @@ export class DirectClients {
   }
 
   /** Serves a connection whose first session was begun at accept. */
-  serve(channel: Channel, first: Session): void {
+  serve(channel: Kind, first: Session): void {
     const client = new DirectClient(this, channel, first);
     this.#open.add(client);
     this.waits.add(client);
     channel.resume();
   }
 
-  forget(client: DirectClient): void {
+  forget(client: DirectClient<Kind>): void {
     this.#open.delete(client);
     this.waits.remove(client);
   }
@@ -69,10 +72,10 @@ interface Serving {
   reply: DirectReply;
 }
 
-class DirectClient implements Waiting, ChannelUser {
+class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
   waitsUntil = Infinity;
-  readonly #clients: DirectClients;
-  readonly #channel: Channel;
+  readonly #clients: DirectClients<Kind>;
+  readonly #channel: Kind;
   readonly #address: string;
   readonly #port: number;
   /** Begun at accept, until its request has come. */
@@ -87,7 +90,7 @@ class DirectClient implements Waiting, ChannelUser {
   #isStalled = false;
   readonly #destroy = () => this.#channel.destroy();
 
-  constructor(clients: DirectClients, channel: Channel, first: Session) {
+  constructor(clients: DirectClients<Kind>, channel: Kind, first: Session) {
     this.#clients = clients;
     this.#channel = channel;
     this.#address = first.clientAddress;
@@ -133,7 +136,7 @@ class DirectClient implements Waiting, ChannelUser {
 
   #handOver(bytes: Buffer): void {
     this.#clients.forget(this);
-    this.#clients.handOver(this.#channel.intoStream(Buffer.from(bytes)), this.#first);
+    this.#clients.handOver(this.#channel, Buffer.from(bytes), this.#first);
   }
 
   async #serve(head: DirectHead): Promise<void> {
@@ -145,6 +148,7 @@ class DirectClient implements Waiting, ChannelUser {
     try {
       const request = this.#parse(session, head);
       const permit = await admit(gateway.admission, session, admissionRequest(head.method, request), leaving);
+      gateway.sessions.opened(session);
       const { method } = head;
       const { path, fields } = request;
       const trailers = noTrailers;

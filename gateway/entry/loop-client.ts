@@ -2,12 +2,11 @@
 // waits; the machines that read bound the bytes. It parses and decides nothing.
 
 import type { Connector } from '../exit/dial.ts';
-import type { Channel } from '../os/channel.ts';
 import type { EventLoop } from '../os/event-loop.ts';
 import { EAGAIN } from '../os/kernel.ts';
 import { LastWords } from '../os/last-words.ts';
 import { LoopChannel } from '../os/loop-channel.ts';
-import type { Endpoint, GivenConnection, LoopSocket, SocketUser } from '../os/loop-socket.ts';
+import type { Endpoint, LoopSocket, SocketUser } from '../os/loop-socket.ts';
 import type { PipePool } from '../os/pipe-pool.ts';
 import { WheelTimer } from '../os/timer-wheel.ts';
 import { pump } from '../relay/pump.ts';
@@ -130,13 +129,8 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
     pump(this.#socket, exit, this.#ways.pipes, early, observer, options);
   }
 
-  intoChannel(): Channel {
+  intoChannel(): LoopChannel {
     return new LoopChannel(this.#socket, this.#rest);
-  }
-
-  /** The connection for another thread; nothing else is to be called after it. */
-  giveAway(): GivenConnection {
-    return { descriptor: this.#socket.release(), read: this.#rest };
   }
 }
 

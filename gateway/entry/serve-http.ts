@@ -22,13 +22,15 @@ import { connectReplies, serveConnection } from './serve-connection.ts';
 import { StreamClient } from './stream-client.ts';
 
 /** Node keeps its reading of a connection's requests here; the front door calls it for what is plain HTTP. */
-const readRequests = (http as unknown as { _connectionListener(this: Server, socket: Socket): void })
+const connectionListener = (http as unknown as { _connectionListener(this: Server, socket: Socket): void })
   ._connectionListener;
 
 export interface ListenerServer {
   server: Server;
   /** Takes over a connection whose first request is plain HTTP; its first session was begun at accept. */
   servePlainHttp(channel: Channel, firstSession: Session): void;
+  /** The same for Node's parser, from the next request on; the session is null where one was served before. */
+  readRequests(socket: Socket, firstSession: Session | null): void;
   /** Connections that Node's parser reads, those that wait for a request included. */
   readonly connections: number;
   /** Closes the kept HTTP connections that wait for a request, and no other. */
@@ -41,11 +43,14 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   const server = createServer(serverOptions(limits));
   applyLimits(server, limits);
   const requests = new HttpSessions(gateway, listener);
-  const direct = new DirectClients(gateway, listener.name, (plain, firstSession) => {
+  const readRequests = (plain: Socket, firstSession: Session | null) => {
     requests.expect(plain, firstSession);
-    readRequests.call(server, plain);
+    connectionListener.call(server, plain);
     plain.resume();
-  });
+  };
+  const direct = new DirectClients(gateway, listener.name, (channel, unread, firstSession) =>
+    readRequests(channel.intoStream(unread), firstSession),
+  );
   server.removeAllListeners('connection');
   const servePlainHttp = (plain: Channel, firstSession: Session) => direct.serve(plain, firstSession);
   server.on('connection', (socket: Socket) => {
@@ -68,6 +73,7 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   return {
     server,
     servePlainHttp,
+    readRequests,
     get connections() {
       return direct.connections + requests.connections;
     },

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { type Channel, type ChannelUser, noChannelUser } from './channel.ts';
 import { EAGAIN } from './kernel.ts';
 import { LastWords } from './last-words.ts';
-import { type LoopSocket, type SocketUser, streamOf } from './loop-socket.ts';
+import { type GivenConnection, type LoopSocket, type SocketUser, streamOf } from './loop-socket.ts';
 import { systemError } from './system-calls.ts';
 import { WheelTimer } from './timer-wheel.ts';
 
@@ -193,12 +193,16 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
   }
 
   intoStream(unread: Uint8Array): Socket {
-    const { loop } = this.#socket;
+    this.#socket.loop.letNodeTurn();
+    return streamOf(this.giveAway(unread));
+  }
+
+  /** The same for another thread. */
+  giveAway(unread: Uint8Array): GivenConnection {
     const early = this.#early;
     this.#isOver = true;
-    loop.clear(this);
-    loop.letNodeTurn();
+    this.#socket.loop.clear(this);
     const read = early === null ? unread : Buffer.concat([unread, early]);
-    return streamOf({ descriptor: this.#socket.release(), read });
+    return { descriptor: this.#socket.release(), read };
   }
 }

@@ -12,7 +12,7 @@ export interface SessionObserver {
   finished(session: Session): void;
   /** Called for a session that is open longer than the progress interval. */
   progressed(session: Session): void;
-  /** Called when a session began, and when its tunnel is open. */
+  /** Called when a session began, and when it is admitted: more is known of it then. */
   noted?(session: Session, countSlot: number): void;
   /** Called when a session goes on in another thread. */
   moved?(session: Session): void;
@@ -78,7 +78,7 @@ export class SessionRegistry {
     return session;
   }
 
-  /** The session's tunnel is open. */
+  /** The session's tunnel is open, or its request on its way. */
   opened(session: Session): void {
     this.#options.observer.noted?.(session, this.#open.get(session)!);
   }

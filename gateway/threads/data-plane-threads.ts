@@ -222,6 +222,7 @@ class Thread {
       descriptors: this.#descriptors,
       mostByDescriptors: options.mostByDescriptors,
       mostConnections: options.mostConnections,
+      threads: options.count,
       pipeLimits: options.pipeLimits,
       knowsCluster: options.knowsCluster,
     };

@@ -1,6 +1,6 @@
 // A data-plane thread: an event loop of its own that accepts, admits, dials and relays, with its own copy of the policy
-// and its own sessions. What must be known once it asks the control thread; plain HTTP it hands over whole. It reads no
-// file and writes no log.
+// and its own sessions. What must be known once it asks the control thread; plain HTTP that takes Node's parser it hands
+// over. It reads no file and writes no log.
 
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -10,16 +10,19 @@ import { DenialExplainer } from '../admission/nearest-rule.ts';
 import { NameResolver } from '../admission/resolve.ts';
 import { PiecesOfDocuments } from '../documents-in-pieces.ts';
 import { acceptConnections } from '../entry/accept-connections.ts';
+import { DirectClients } from '../entry/direct-client.ts';
 import type { LoopWays } from '../entry/loop-client.ts';
 import { LocalAddresses } from '../exit/local-addresses.ts';
-import type { TunnelGateway } from '../gateway.ts';
+import { OriginPools } from '../exit/origin-pools.ts';
+import type { Gateway } from '../gateway.ts';
 import { openLoopWays } from '../loop-ways.ts';
+import type { LoopChannel } from '../os/loop-channel.ts';
 import type { LoopListener } from '../os/loop-listener.ts';
 import { recordSessions } from '../record/finished-sessions.ts';
 import { PolicyHits } from '../record/policy-hits.ts';
 import { countDialled } from '../session/dialled-counts.ts';
 import { Failure, stackOf } from '../session/failure.ts';
-import { cutLost } from '../session/lost-source.ts';
+import { cutLost, isLost } from '../session/lost-source.ts';
 import { OpenCounts } from '../session/open-counts.ts';
 import { OpenSessions } from '../session/open-sessions.ts';
 import { Expiries, redecideAll } from '../session/redecide.ts';
@@ -57,11 +60,13 @@ class DataPlaneThread {
   readonly #records: RecordBatches;
   readonly #listeners: LoopListener[] = [];
   #holder: Holder<Snapshot> | null = null;
-  #gateway: TunnelGateway | null = null;
+  #gateway: Gateway | null = null;
+  /** Of each listener. */
+  readonly #direct: DirectClients<LoopChannel>[] = [];
   #core: SnapshotCore | null = null;
   #pieces = new PiecesOfDocuments();
   /** Hits and misses of the names remembered here, as they were last told. */
-  #told = { hits: 0, misses: 0, pipes: 0 };
+  #told = { hits: 0, misses: 0 };
 
   constructor(ways: LoopWays) {
     this.#ways = ways;
@@ -146,7 +151,9 @@ class DataPlaneThread {
       local: this.#local,
       cluster: this.#identity,
     };
-    this.#gateway = { holder, sessions, admission };
+    const pools = new OriginPools();
+    pools.connectBy(this.#ways.connector);
+    this.#gateway = { holder, sessions, admission, pools };
   }
 
   #refusal({ config }: Snapshot): Failure | null {
@@ -155,31 +162,40 @@ class DataPlaneThread {
   }
 
   #listen(listeners: Extract<ToThread, { kind: 'listen' }>['listeners']): void {
-    const gateway = this.#gateway!;
-    for (const { listener, descriptor } of listeners)
+    for (const { listener, descriptor } of listeners) {
+      const direct = this.#directClients(listener.name);
+      this.#direct.push(direct);
       this.#listeners.push(
         acceptConnections(listener, descriptor, {
-          gateway,
+          gateway: this.#gateway!,
           ways: this.#ways,
-          isFull: () => gateway.sessions.total >= birth.mostConnections,
+          isFull: () => this.#isFull(),
           acceptFailed: ({ code, message }) =>
             post({ kind: 'accept-failed', code: code ?? 'unknown', message }),
           accepted: () => this.#memory.add('accepted', 1),
-          servePlainHttp: ({ name }, client, session) => {
-            gateway.sessions.moveAway(session);
-            const { address, port } = client;
-            post({
-              kind: 'request',
-              request: {
-                connection: client.giveAway(),
-                listener: name,
-                client: { address, port },
-                earlierMs: session.elapsedMs(),
-              },
-            });
-          },
+          servePlainHttp: (_, client, session) => direct.serve(client.intoChannel(), session),
         }),
       );
+    }
+  }
+
+  #directClients(listener: string): DirectClients<LoopChannel> {
+    const gateway = this.#gateway!;
+    return new DirectClients<LoopChannel>(gateway, listener, (channel, unread, session) => {
+      if (session) gateway.sessions.moveAway(session);
+      const first = session && {
+        address: session.clientAddress,
+        port: session.clientPort,
+        earlierMs: session.elapsedMs(),
+      };
+      post({ kind: 'request', request: { connection: channel.giveAway(unread), listener, first } });
+    });
+  }
+
+  /** Kept HTTP connections are counted as if the other threads had as many. */
+  #isFull(): boolean {
+    const kept = this.#direct.reduce((sum, { connections }) => sum + connections, 0);
+    return this.#gateway!.sessions.total + kept * birth.threads >= birth.mostConnections;
   }
 
   #workloadsChanged(changes: Extract<ToThread, { kind: 'workloads' }>['changes']): void {
@@ -194,6 +210,7 @@ class DataPlaneThread {
 
   #addressesChanged(): void {
     if (!this.#local.refresh() || !this.#gateway) return;
+    this.#gateway.pools.closeIdle(({ dialled }) => isLost(dialled, this.#local));
     const sessionsCut = cutLost(this.#gateway.sessions, this.#local);
     if (sessionsCut > 0)
       post({
@@ -219,13 +236,14 @@ class DataPlaneThread {
   /** What must be looked at now and then, and the gauges that nobody asks this thread for. */
   #sweep(): void {
     const { hits, misses } = this.#resolver.cache;
-    const pipes = this.#ways.pipes.inUse;
-    this.#memory.add('pipes', pipes - this.#told.pipes);
+    this.#memory.set('pipes', this.#ways.pipes.inUse);
     this.#memory.add('dnsHits', hits - this.#told.hits);
     this.#memory.add('dnsMisses', misses - this.#told.misses);
-    this.#told = { hits, misses, pipes };
-    const { sessions } = this.#gateway ?? {};
-    if (!sessions) return;
+    this.#told = { hits, misses };
+    if (!this.#gateway) return;
+    const { sessions, pools } = this.#gateway;
+    this.#memory.set('originsIdle', pools.idle);
+    this.#memory.set('originsWaiting', pools.waiting);
     sessions.sweepProgress(sweepMs);
     if (!this.#expiries.havePassed(Date.now())) return;
     const sessionsCut = redecideAll(sessions, this.#holder!.current(), this.#identity);
@@ -239,7 +257,10 @@ class DataPlaneThread {
 
   async #drain(deadlineMs: number): Promise<void> {
     for (const listener of this.#listeners) listener.stop();
+    for (const direct of this.#direct) direct.closeIdle();
     await this.#gateway?.sessions.drain(deadlineMs);
+    for (const direct of this.#direct) direct.closeIdle();
+    this.#gateway?.pools.close();
     this.#records.flush();
     post({ kind: 'drained' });
   }

@@ -9,12 +9,18 @@ import type { GivenConnection } from '../os/loop-socket.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
 import type { Answer, Question } from './questions.ts';
 
-/** A plain HTTP request's connection on its way to the control thread. */
+/** A connection on its way to the control thread, whose next request is plain HTTP that takes Node's parser. */
 export interface GivenRequest {
   readonly connection: GivenConnection;
   /** Name of the listener. */
   readonly listener: string;
-  readonly client: { readonly address: string; readonly port: number };
+  /** The session that was begun at accept; null where a request was served since. */
+  readonly first: GivenSession | null;
+}
+
+export interface GivenSession {
+  readonly address: string;
+  readonly port: number;
   /** How long ago it was accepted, milliseconds. */
   readonly earlierMs: number;
 }
@@ -32,6 +38,8 @@ export interface ThreadBirth {
   readonly descriptors: SharedArrayBuffer;
   readonly mostByDescriptors: number;
   readonly mostConnections: number;
+  /** How many threads there are. */
+  readonly threads: number;
   readonly pipeLimits: PipeLimits;
   readonly knowsCluster: boolean;
 }

@@ -4,7 +4,9 @@
 import { SessionTally } from '../record/session-tally.ts';
 
 /** Numbers that only the thread changes. */
-const counterNames = ['recordsDropped', 'dnsHits', 'dnsMisses', 'accepted', 'pipes'] as const;
+const gaugeNames = ['pipes', 'originsIdle', 'originsWaiting'] as const;
+const counterNames = ['recordsDropped', 'dnsHits', 'dnsMisses', 'accepted', ...gaugeNames] as const;
+export type GaugeName = (typeof gaugeNames)[number];
 export type CounterName = (typeof counterNames)[number];
 
 /** 32-bit numbers that both change. */
@@ -38,9 +40,14 @@ export class ThreadMemory {
     this.#counters[counterNames.indexOf(name)]! += delta;
   }
 
+  /** What it has open now. Only of the thread's own side, while it lives. */
+  set(name: GaugeName, count: number): void {
+    this.add(name, count - this.counter(name));
+  }
+
   /** What it counted stays counted; what it had open, and had on its way, is gone with it. */
   threadDied(): void {
-    this.add('pipes', -this.counter('pipes'));
+    for (const name of gaugeNames) this.set(name, 0);
     this.addRecordBytes(-this.recordBytes);
   }
 

@@ -7,12 +7,12 @@ import test, { type ExecutionContext } from 'ava';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '../support/gateway.ts';
 import { acceptedByThread, inspected, killThreads, openSockets } from '../support/gateway-threads.ts';
-import { basic, connect, get } from '../support/http-client.ts';
+import { basic, connect, get, readResponse, requestHead } from '../support/http-client.ts';
 import { httpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
 import { allowLoopback, clusterPolicy, htpasswd } from '../support/policies.ts';
 import { connectRaw, type RawClient } from '../support/raw-client.ts';
-import { recordOf } from '../support/records.ts';
+import { recordOf, recordsOf } from '../support/records.ts';
 import type { SessionRecord } from '../support/session-record.ts';
 import { echoOrigin, type Origin } from '../support/tcp-origins.ts';
 import { eventually, within } from '../support/waiting.ts';
@@ -108,6 +108,7 @@ test.serial(
     const tunnelsOf = await acceptedByThread(gateway);
     const kept = await Promise.all(Array.from({ length: 24 }, () => connectRaw(t, { port: gateway.proxy })));
     for (const client of kept) t.is((await get(client, web.url('/before'))).status, 200);
+    const keptOf = (await acceptedByThread(gateway)).map((now, thread) => now - tunnelsOf[thread]!);
 
     const [died] = await killThreads(gateway, 1);
     const lost = await cut(clients, tunnelsOf[died!]!);
@@ -123,8 +124,10 @@ test.serial(
     await Promise.all(others.map(client => echoes(t, client)));
     t.is(others.length, clients.length - tunnelsOf[died!]!, 'the other threads lost none');
     await eventually(() => origin.open.size === others.length || undefined, 'the origin to be let go');
-    // Plain HTTP was handed to another thread: it is no longer the dead one's.
-    for (const client of kept) t.is((await get(client, web.url('/after'))).status, 200);
+    const closed = await cut(kept, keptOf[died!]!);
+    t.is(closed.length, keptOf[died!]!, 'kept HTTP connections are cut too, the dead thread’s and no others');
+    const stillKept = kept.filter(client => !closed.includes(client));
+    for (const client of stillKept) t.is((await get(client, web.url('/after'))).status, 200);
 
     t.is((await gateway.metrics()).get('sallyport_thread_deaths_total'), 1);
     const more = await openTunnels(t, gateway, origin, 48);
@@ -321,6 +324,61 @@ test.serial(
     );
   },
 );
+
+test.serial(
+  'plain HTTP goes from a data-plane thread to the control thread with the first request that takes Node’s parser',
+  async t => {
+    const gateway = await start(t);
+    const origin = during(t, await httpOrigin());
+    const upload = `${requestHead('POST', origin.url('/upload'), 'Content-Length: 4')}body`;
+    const simple = requestHead('GET', origin.url('/simple'));
+    const clients = await Promise.all(
+      Array.from({ length: 12 }, () => connectRaw(t, { port: gateway.proxy })),
+    );
+    const answers = async (client: RawClient, requests: readonly string[]) => {
+      client.send(requests.join(''));
+      for (const _ of requests) t.is((await readResponse(client)).status, 200);
+    };
+    // The one with a body comes first, in the middle, and while another is served.
+    const orders = [[[upload], [simple]], [[simple], [upload], [simple]], [[simple, upload, simple]]];
+    await Promise.all(
+      clients.map(async (client, at) => {
+        for (const requests of orders[at % orders.length]!) await answers(client, requests);
+      }),
+    );
+    for (const [at, client] of clients.entries()) {
+      const sent = orders[at % orders.length]!.flat().map(request => request.slice(0, request.indexOf(' ')));
+      const records = await recordsOf(gateway, client.local, sent.length);
+      t.deepEqual(
+        records.map(({ http, close }) => `${http?.method} ${close.reason}`),
+        sent.map(method => `${method} complete`),
+      );
+    }
+    const idle = async () => (await gateway.metrics()).get('sallyport_origin_connections_idle')!;
+    await eventually(
+      async () => (await idle()) >= 3 || undefined,
+      'the kept connections of all threads in the metrics',
+    );
+    await closeAll(clients);
+    await becomeOpen(gateway, 0);
+  },
+);
+
+test.serial('a plain HTTP request that is being served when its thread dies leaves its record', async t => {
+  const gateway = await start(t, { env: inspected });
+  const origin = during(t, await httpOrigin());
+  const clients = await Promise.all(Array.from({ length: 12 }, () => connectRaw(t, { port: gateway.proxy })));
+  for (const client of clients) client.send(requestHead('GET', origin.url('/never')));
+  await eventually(() => origin.seen.length === clients.length || undefined, 'the requests at the origin');
+  const [died] = await killThreads(gateway, 1);
+  const lost = await cut(clients, (await acceptedByThread(gateway))[died!]!);
+  for (const { protocol, destination, decision, close } of await oneRecordEach(gateway, lost)) {
+    t.deepEqual([protocol, close.reason, decision?.verdict], ['http', 'internal', 'allow']);
+    t.like(destination, { host: origin.address, port: origin.port });
+  }
+  for (const { socket } of clients) socket.resetAndDestroy();
+  await becomeOpen(gateway, 0);
+});
 
 test.serial('every thread knows users by their passwords, and others not', async t => {
   const policies = [

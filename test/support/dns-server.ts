@@ -44,6 +44,8 @@ const rcodes = { NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5 };
 class Zone {
   readonly #behaviours = new Map<string, DnsBehaviour>();
   readonly #counts = new Map<string, number>();
+  /** Of queries over UDP: who waits too long on a busy machine sends the same one again, which is no other query. */
+  readonly #ids = new Set<string>();
 
   set(name: string, behaviour: DnsBehaviour): void {
     this.#behaviours.set(name.toLowerCase(), behaviour);
@@ -54,9 +56,11 @@ class Zone {
     return types.reduce((sum, each) => sum + (this.#counts.get(`${each} ${name.toLowerCase()}`) ?? 0), 0);
   }
 
-  async answer(name: string, type: string, transport: 'udp' | 'tcp'): Promise<DnsAnswer> {
+  async answer(name: string, type: string, transport: 'udp' | 'tcp', id: number): Promise<DnsAnswer> {
     const key = `${type} ${name.toLowerCase()}`;
-    const count = (this.#counts.get(key) ?? 0) + 1;
+    const isRepeated = transport === 'udp' && this.#ids.has(`${id} ${key}`);
+    if (transport === 'udp') this.#ids.add(`${id} ${key}`);
+    const count = (this.#counts.get(key) ?? 0) + (isRepeated ? 0 : 1);
     this.#counts.set(key, count);
     return this.#behave({ name, type, transport, count });
   }
@@ -85,7 +89,7 @@ async function respond(zone: Zone, packet: Buffer, transport: 'udp' | 'tcp'): Pr
   const query = dnsPacket.decode(packet);
   const question = query.questions?.[0];
   if (question === undefined) return null;
-  const answer = await zone.answer(question.name, question.type, transport);
+  const answer = await zone.answer(question.name, question.type, transport, query.id ?? 0);
   if (answer.silent) return null;
   const truncated = transport === 'udp' && answer.truncate === true;
   const flags = dnsPacket.AUTHORITATIVE_ANSWER | (truncated ? dnsPacket.TRUNCATED_RESPONSE : 0);
