@@ -190,7 +190,9 @@ export const limitsSchema = z
     relayPipeBytes: bytes('1Mi', 65_536, 16 * 1024 ** 2).describe(
       'the same for a direction that moves bulk through a pipe; read at the start. Without CAP_SYS_RESOURCE at most fs.pipe-max-size and altogether fs.pipe-user-pages-soft; past that bytes are copied',
     ),
-    originConnections: count(64, 1, 10_000).describe('connections to one plain HTTP destination, in each thread'),
+    originConnections: count(64, 1, 10_000).describe(
+      'connections to one plain HTTP destination, in each thread',
+    ),
     originQueue: count(256, 0, 100_000).describe(
       'plain HTTP requests that wait for one of those, connectTimeout at most; more are answered 503',
     ),
