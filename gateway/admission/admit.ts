@@ -43,7 +43,9 @@ export async function admit(
   if (session.overLimit) throw session.overLimit;
   session.stage = 'identify';
   session.destination = request.destination;
-  const client = await unlessLeft(identify(session, request.credentials, admission), leaving);
+  const known = unlessLeft(identify(session, request.credentials, admission), leaving);
+  // What is known at once is not awaited, here and below: most sessions wait for nothing.
+  const client = known instanceof Promise ? await known : known;
   const { destination, http } = request;
   const question: Question = {
     client,
@@ -54,7 +56,8 @@ export async function admit(
   };
   session.question = question;
   try {
-    const addresses = await unlessLeft(candidates(admission.resolver, session, question), leaving);
+    const found = unlessLeft(candidates(admission.resolver, session, question), leaving);
+    const addresses = found instanceof Promise ? await found : found;
     return permitFor(session, decideAddresses(session, question, addresses), admission.local);
   } catch (error) {
     if (session.decision?.verdict === 'deny') explainDenial(admission.explainer, session, error);

@@ -43,12 +43,12 @@ export async function serveConnection<Exit, Client extends ClientConnection<Exit
 }
 
 /** @returns whether the relay finishes the session */
-async function serveConnect<Exit>(
+function serveConnect<Exit>(
   gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
   lines: string[],
-): Promise<boolean> {
+): boolean | Promise<boolean> {
   session.protocol = 'connect';
   session.http = { method: 'CONNECT' };
   const replies = connectReplies(session);

@@ -50,13 +50,14 @@ export type DialLimits = Pick<Limits, 'connectTimeout' | 'connectAttemptDelay' |
  * Connects to the first permitted address that answers.
  * @throws Failure of the attempt that says most, `connect-timeout` after `connectTimeout`, `client-gone` when the client leaves
  */
-export async function dial<Exit>(
+export function dial<Exit>(
   permit: Permit,
   connector: Connector<Exit>,
   limits: DialLimits,
   leaving: Leaving,
 ): Promise<Connection<Exit>> {
-  if (!isPermit(permit)) throw new TypeError('dial() takes a permit, which admit() alone can make');
+  if (!isPermit(permit))
+    return Promise.reject(new TypeError('dial() takes a permit, which admit() alone can make'));
   return new Race(permit, connector, limits, leaving).run();
 }
 

@@ -121,8 +121,11 @@ export const recordFields: readonly (readonly [field: string, type: string, pres
 
 const gatewayText = JSON.stringify(gatewayIdentity);
 
+/** Printable ASCII without quote and backslash: JSON has it as it is. */
+const needsNoEscape = /^[ !#-[\]-~]*$/;
+
 /** Text as JSON has it: every value of a record that is not one of the gateway's own words. */
-const quoted = (text: string): string => JSON.stringify(text);
+const quoted = (text: string): string => (needsNoEscape.test(text) ? `"${text}"` : JSON.stringify(text));
 
 const quotedOrNull = (text: string | null): string => (text === null ? 'null' : quoted(text));
 
