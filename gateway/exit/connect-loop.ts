@@ -23,7 +23,10 @@ class Attempt implements SocketUser {
         return false;
       }
     }
-    if (socket.writable) this.#outcome.connected(socket, socket.localEndpoint());
+    if (socket.writable) {
+      socket.user = nobody;
+      this.#outcome.connected(socket, socket.localEndpoint());
+    }
     return false;
   }
 }
@@ -33,13 +36,7 @@ export function createLoopConnector(loop: EventLoop): Connector<LoopSocket> {
     timers: loop,
     connect(address: IpAddress, port, source, _limits, outcome) {
       const socket = startConnecting(loop, address, port, source);
-      socket.user = new Attempt({
-        failed: outcome.failed,
-        connected(connected, local) {
-          connected.user = nobody;
-          outcome.connected(connected, local);
-        },
-      });
+      socket.user = new Attempt(outcome);
       return () => socket.close();
     },
     destroy: socket => socket.close(),

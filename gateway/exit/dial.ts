@@ -73,7 +73,9 @@ class Race<Exit> {
   readonly #outcome = Promise.withResolvers<Connection<Exit>>();
   #next = 0;
   #over = false;
+  #deadline: object | null = null;
   #headStart: object | null = null;
+  #stay: (() => void) | null = null;
 
   constructor(permit: Permit, connector: Connector<Exit>, limits: DialLimits, leaving: Leaving) {
     this.#permit = permit;
@@ -82,22 +84,34 @@ class Race<Exit> {
     this.#leaving = leaving;
   }
 
-  async run(): Promise<Connection<Exit>> {
+  run(): Promise<Connection<Exit>> {
     const { timers } = this.#connector;
-    const deadline = timers.after(this.#limits.connectTimeout, () => this.#lose(this.#timedOut()));
-    const stay = this.#leaving.onLeave(() =>
+    this.#deadline = timers.after(this.#limits.connectTimeout, () => this.#lose(this.#timedOut()));
+    this.#stay = this.#leaving.onLeave(() =>
       this.#lose(new Failure('client-gone', 'the client left while the gateway was connecting')),
     );
     if (!this.#over) this.#attempt();
-    try {
-      return await this.#outcome.promise;
-    } finally {
-      this.#over = true;
-      timers.clear(deadline);
-      this.#endHeadStart();
-      stay();
-      for (const abandon of this.#open) abandon();
-    }
+    return this.#outcome.promise;
+  }
+
+  #win(connection: Connection<Exit>): void {
+    this.#end();
+    this.#outcome.resolve(connection);
+  }
+
+  #lose(failure: Failure): void {
+    if (this.#over) return;
+    this.#end();
+    this.#outcome.reject(failure);
+  }
+
+  /** Whatever is still under way is given up. */
+  #end(): void {
+    this.#over = true;
+    this.#connector.timers.clear(this.#deadline!);
+    this.#endHeadStart();
+    this.#stay?.();
+    for (const abandon of this.#open) abandon();
   }
 
   #endHeadStart(): void {
@@ -135,8 +149,7 @@ class Race<Exit> {
       connected: (socket, source) => {
         this.#open.delete(abandon);
         if (this.#over) this.#connector.destroy(socket);
-        else this.#outcome.resolve({ socket, dialled: dialledBy(route, port, source) });
-        this.#over = true;
+        else this.#win({ socket, dialled: dialledBy(route, port, source) });
       },
     });
     this.#open.add(abandon);
@@ -155,11 +168,6 @@ class Race<Exit> {
 
   #giveUpWhenNoneIsLeft(): void {
     if (!this.#over && this.#open.size === 0) this.#lose(mostTelling(this.#failures));
-  }
-
-  #lose(failure: Failure): void {
-    this.#over = true;
-    this.#outcome.reject(failure);
   }
 
   #timedOut(): Failure {
