@@ -24,8 +24,15 @@ const panels: readonly Panel[] = [
     digits: 1,
   },
   {
-    key: 'idle1000Kb',
-    title: 'Private memory per idle tunnel',
+    key: 'requestsCpuUs',
+    title: 'Proxy CPU per plain HTTP request',
+    unit: 'µs',
+    better: 'less',
+    digits: 0,
+  },
+  {
+    key: 'idle8000Kb',
+    title: 'Private memory per idle tunnel, of 8,000',
     unit: 'KB',
     better: 'less',
     digits: 1,
