@@ -83,12 +83,16 @@ export function respond(forward: Forward, start: (handler: ResponseHandler) => E
   });
 }
 
+/** Of 102 and 103 there is one at most in practice (RFC 8297). */
+const mostInformations = 16;
+
 /** A response on its way: what of it concerns the session is noted, the rest is the reply's. */
 class Response implements ResponseHandler {
   readonly #forward: Forward;
   readonly #resolve: () => void;
   readonly #reject: (failure: Failure) => void;
   #exchange: Exchange | null = null;
+  #informations = 0;
 
   constructor(forward: Forward, resolve: () => void, reject: (failure: Failure) => void) {
     this.#forward = forward;
@@ -116,7 +120,16 @@ class Response implements ResponseHandler {
     this.#exchange?.abort();
   }
 
+  /** Threat: an origin that sends them without end, to a client that does not read. */
   information({ status, fields }: ResponseHead): void {
+    this.#informations += 1;
+    if (this.#informations > mostInformations) {
+      this.#reject(
+        new Failure('origin-protocol', `more than ${mostInformations} responses before the final one`),
+      );
+      this.#exchange?.abort();
+      return;
+    }
     if (status === 103 || status === 102) this.#forward.reply.information(status, endToEnd(fields));
   }
 

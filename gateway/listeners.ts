@@ -17,7 +17,7 @@ import { listenOn, localEndpoint } from './os/loop-listener.ts';
 import { streamOf } from './os/loop-socket.ts';
 import type { Session } from './session/session.ts';
 import type { ListeningDescriptors } from './threads/data-plane-threads.ts';
-import type { GivenRequest, GivenSession } from './threads/messages.ts';
+import type { GivenRequest } from './threads/messages.ts';
 
 export interface Endpoint {
   address: string;
@@ -89,7 +89,7 @@ export class Listeners {
       gateway: this.#gateway,
       ways,
       acceptFailed: this.#events.acceptFailed,
-      isFull: () => this.#gateway.sessions.total + this.#httpConnections() >= this.#mostConnections,
+      isFull: () => this.#gateway.sessions.total + this.#waitingConnections() >= this.#mostConnections,
       servePlainHttp: (_, client, session) => http.servePlainHttp(client.intoChannel(), session),
     });
     const stop = () => {
@@ -132,8 +132,8 @@ export class Listeners {
     return { stop, endpoint };
   }
 
-  #httpConnections(): number {
-    return this.#accepting.reduce((sum, { http }) => sum + http.connections, 0);
+  #waitingConnections(): number {
+    return this.#accepting.reduce((sum, { http }) => sum + http.waiting, 0);
   }
 
   /** For the connections that come after. */
@@ -142,13 +142,14 @@ export class Listeners {
   }
 
   /** Goes on with a connection whose next request takes Node's parser; a data-plane thread accepted it. */
-  serveGiven({ connection, listener, first }: GivenRequest): void {
-    const { http } = this.forThreads.find(each => each.listener.name === listener)!;
-    http.readRequests(streamOf(connection), first && this.#beginGiven(listener, first));
+  serveGiven(given: GivenRequest): void {
+    const { http } = this.forThreads.find(each => each.listener.name === given.listener)!;
+    http.readRequests(streamOf(given.connection), this.#firstOf(given), given.peer);
   }
 
-  #beginGiven(listener: string, { address, port, earlierMs }: GivenSession): Session {
-    const session = this.#gateway.sessions.begin(listener, address, port, earlierMs);
+  #firstOf({ listener, peer: { clientAddress, clientPort }, firstMs }: GivenRequest): Session | null {
+    if (firstMs === null) return null;
+    const session = this.#gateway.sessions.begin(listener, clientAddress, clientPort, firstMs);
     session.stage = 'parse';
     return session;
   }

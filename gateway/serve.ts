@@ -393,7 +393,11 @@ class RunningGateway {
     // Threads stop accepting when they hear of it; their sockets are closed a moment later.
     if (!this.#threads) this.#listeners.stop();
     const closer = setInterval(() => this.#listeners.stop(), 100);
-    await Promise.all([this.#gateway.sessions.drain(drainTimeout), this.#threads?.drain(drainTimeout)]);
+    const { sessions } = this.#gateway;
+    const deadline = performance.now() + drainTimeout;
+    await Promise.all([sessions.drain(drainTimeout), this.#threads?.drain(drainTimeout)]);
+    // A thread may have handed one over after this one had none.
+    if (this.#threads) await sessions.drain(Math.max(0, deadline - performance.now()));
     clearInterval(closer);
     this.#listeners.stop();
     await this.#close();

@@ -9,7 +9,7 @@ import type { Gateway } from '../gateway.ts';
 import type { Channel, ChannelUser } from '../os/channel.ts';
 import type { Failure } from '../session/failure.ts';
 import { Leaving } from '../session/leaving.ts';
-import type { Session } from '../session/session.ts';
+import type { Peer, Session } from '../session/session.ts';
 import { type Waiting, Waits } from '../session/waits.ts';
 import { type DirectFields, type DirectHead, readDirectHead } from './direct-head.ts';
 import { DirectReply, type ReplyOptions } from './direct-reply.ts';
@@ -17,12 +17,17 @@ import { httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import type { ProxyRequest } from './proxy-request.ts';
 import { admissionRequest, takeRequest } from './take-request.ts';
 
-/**
- * Takes a connection to Node's parser, wherever that is.
- * @param unread what it is to read first
- * @param first the connection's first session, where no request has come before; else null
- */
-type HandOver<Kind extends Channel> = (channel: Kind, unread: Buffer, first: Session | null) => void;
+/** A connection on its way to Node's parser, wherever that is. */
+interface HandedOver {
+  /** What is to be read first. */
+  readonly unread: Buffer;
+  /** The connection's first session, where no request has come before; else null. */
+  readonly first: Session | null;
+  /** Known since accept: a client that has reset cannot be asked for its address any more. */
+  readonly peer: Peer;
+}
+
+type HandOver<Kind extends Channel> = (channel: Kind, handed: HandedOver) => void;
 
 /** The direct clients of one listener. */
 export class DirectClients<Kind extends Channel = Channel> {
@@ -31,6 +36,7 @@ export class DirectClients<Kind extends Channel = Channel> {
   readonly handOver: HandOver<Kind>;
   readonly waits = new Waits();
   readonly #open = new Set<DirectClient<Kind>>();
+  #waiting = 0;
 
   constructor(gateway: Gateway, listenerName: string, handOver: HandOver<Kind>) {
     this.gateway = gateway;
@@ -38,8 +44,14 @@ export class DirectClients<Kind extends Channel = Channel> {
     this.handOver = handOver;
   }
 
-  get connections(): number {
-    return this.#open.size;
+  /** Connections that wait for a request; the others are their sessions'. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** A connection begins to wait, or ends to. */
+  countWaiting(delta: 1 | -1): void {
+    this.#waiting += delta;
   }
 
   get limits(): Limits {
@@ -88,6 +100,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
   #isEnded = false;
   #isClosing = false;
   #isStalled = false;
+  #isWaiting = false;
   readonly #destroy = () => this.#channel.destroy();
 
   constructor(clients: DirectClients<Kind>, channel: Kind, first: Session) {
@@ -130,13 +143,26 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
     }
     this.#known = head.fields;
     this.waitsUntil = Infinity;
+    this.#setWaiting(false);
     if (head.end < bytes.length) this.#keep(bytes.subarray(head.end));
     void this.#serve(head);
   }
 
-  #handOver(bytes: Buffer): void {
+  #setWaiting(isWaiting: boolean): void {
+    if (this.#isWaiting === isWaiting) return;
+    this.#isWaiting = isWaiting;
+    this.#clients.countWaiting(isWaiting ? 1 : -1);
+  }
+
+  #forget(): void {
+    this.#setWaiting(false);
     this.#clients.forget(this);
-    this.#clients.handOver(this.#channel, Buffer.from(bytes), this.#first);
+  }
+
+  #handOver(bytes: Buffer): void {
+    this.#forget();
+    const peer = { clientAddress: this.#address, clientPort: this.#port };
+    this.#clients.handOver(this.#channel, { unread: Buffer.from(bytes), first: this.#first, peer });
   }
 
   async #serve(head: DirectHead): Promise<void> {
@@ -219,6 +245,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
     } else if (this.#isEnded) channel.end();
     else {
       this.waitsUntil = performance.now() + this.#clients.limits.keepAliveTimeout;
+      this.#setWaiting(true);
       if (channel.paused) channel.resume();
     }
   }
@@ -265,7 +292,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
   }
 
   closed(): void {
-    this.#clients.forget(this);
+    this.#forget();
     if (this.#serving !== null) {
       this.#serving.session.close('client-gone');
       this.#serving.leaving.leave();

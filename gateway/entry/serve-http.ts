@@ -12,7 +12,7 @@ import { openTunnel } from '../open-tunnel.ts';
 import type { Channel } from '../os/channel.ts';
 import { endStreamWith } from '../os/stream-channel.ts';
 import { Failure } from '../session/failure.ts';
-import { peerOf, type Session } from '../session/session.ts';
+import type { Peer, Session } from '../session/session.ts';
 import { upgradeRequest } from '../upgrade-request.ts';
 import { checkConnectFields, connectTarget } from './connect-head.ts';
 import { DirectClients } from './direct-client.ts';
@@ -30,9 +30,9 @@ export interface ListenerServer {
   /** Takes over a connection whose first request is plain HTTP; its first session was begun at accept. */
   servePlainHttp(channel: Channel, firstSession: Session): void;
   /** The same for Node's parser, from the next request on; the session is null where one was served before. */
-  readRequests(socket: Socket, firstSession: Session | null): void;
-  /** Connections that Node's parser reads, those that wait for a request included. */
-  readonly connections: number;
+  readRequests(socket: Socket, firstSession: Session | null, peer: Peer): void;
+  /** Connections that wait for a request, and so are no session's. */
+  readonly waiting: number;
   /** Closes the kept HTTP connections that wait for a request, and no other. */
   closeIdle(): void;
 }
@@ -43,13 +43,13 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
   const server = createServer(serverOptions(limits));
   applyLimits(server, limits);
   const requests = new HttpSessions(gateway, listener);
-  const readRequests = (plain: Socket, firstSession: Session | null) => {
-    requests.expect(plain, firstSession);
+  const readRequests = (plain: Socket, firstSession: Session | null, peer: Peer) => {
+    requests.expect(plain, firstSession, peer);
     connectionListener.call(server, plain);
     plain.resume();
   };
-  const direct = new DirectClients(gateway, listener.name, (channel, unread, firstSession) =>
-    readRequests(channel.intoStream(unread), firstSession),
+  const direct = new DirectClients(gateway, listener.name, (channel, { unread, first, peer }) =>
+    readRequests(channel.intoStream(unread), first, peer),
   );
   server.removeAllListeners('connection');
   const servePlainHttp = (plain: Channel, firstSession: Session) => direct.serve(plain, firstSession);
@@ -74,8 +74,8 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
     server,
     servePlainHttp,
     readRequests,
-    get connections() {
-      return direct.connections + requests.connections;
+    get waiting() {
+      return direct.waiting + requests.waiting;
     },
     closeIdle() {
       direct.closeIdle();
@@ -119,6 +119,9 @@ class HttpSessions {
   readonly #first = new WeakMap<Socket, Session>();
   /** Connections that Node's parser reads. */
   readonly #open = new Set<Socket>();
+  /** Those of them that have a session. */
+  readonly #busy = new Set<Socket>();
+  readonly #peers = new WeakMap<Socket, Peer>();
   /** Refused, and read on for a moment: what still comes, or does not, is no session of its own. */
   readonly #refused = new WeakSet<Socket>();
   /** The latest request that is being served on a connection, until its response is with the kernel. */
@@ -129,21 +132,23 @@ class HttpSessions {
     this.#listener = listener;
   }
 
-  get connections(): number {
-    return this.#open.size;
+  get waiting(): number {
+    return this.#open.size - this.#busy.size;
   }
 
   /** A connection for Node's parser. A session that was begun at accept is recorded even if no request ever comes whole. */
-  expect(socket: Socket, session: Session | null): void {
+  expect(socket: Socket, session: Session | null, peer: Peer): void {
     this.#open.add(socket);
+    this.#peers.set(socket, peer);
     ignoreErrors(socket);
     if (session) {
+      this.#busy.add(socket);
       this.#first.set(socket, session);
       session.protocol = 'http';
       session.onCut(() => socket.destroy());
     }
     socket.once('close', () => {
-      this.#open.delete(socket);
+      this.#leaveHttp(socket);
       if (!session || !this.#first.delete(socket)) return;
       session.close('client-gone', 'the client left in the middle of its request');
       session.finish();
@@ -155,8 +160,11 @@ class HttpSessions {
     req.on('error', () => {}); // the response's `close` tells the same, and there it is dealt with
     const serving = { session, res };
     this.#serving.set(req.socket, serving);
+    this.#busy.add(req.socket);
     res.once('close', () => {
-      if (this.#serving.get(req.socket) === serving) this.#serving.delete(req.socket);
+      if (this.#serving.get(req.socket) !== serving) return;
+      this.#serving.delete(req.socket);
+      this.#busy.delete(req.socket);
     });
     void forwardRequest(this.#gateway, session, req, res, options);
   }
@@ -178,7 +186,7 @@ class HttpSessions {
     session.protocol = 'connect';
     session.stage = 'parse';
     session.http = { method: 'CONNECT' };
-    this.#open.delete(socket);
+    this.#leaveHttp(socket);
     takeBack(socket, head);
     await this.#answered(socket);
     const replies = connectReplies(session);
@@ -203,10 +211,15 @@ class HttpSessions {
 
   async serveUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const session = this.#begin(socket);
-    this.#open.delete(socket);
+    this.#leaveHttp(socket);
     takeBack(socket, Buffer.alloc(0));
     await this.#answered(socket);
     await upgradeRequest(this.#gateway, session, req, socket, head);
+  }
+
+  #leaveHttp(socket: Socket): void {
+    this.#open.delete(socket);
+    this.#busy.delete(socket);
   }
 
   /** Requests that came before on the same connection are answered first. */
@@ -274,7 +287,7 @@ class HttpSessions {
   #begin(socket: Socket): Session {
     const first = this.#first.get(socket);
     if (first && this.#first.delete(socket)) return first;
-    const { clientAddress, clientPort } = peerOf(socket);
+    const { clientAddress, clientPort } = this.#peers.get(socket)!;
     return this.#gateway.sessions.begin(this.#listener.name, clientAddress, clientPort);
   }
 }

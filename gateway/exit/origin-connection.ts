@@ -35,9 +35,9 @@ export class OriginConnection {
     this.#direct = new DirectTransport(channel, limits, () => this.#closed());
   }
 
-  /** True once it can carry no other request. */
+  /** True once it can carry no other request. A channel is closed before it has told so. */
   get dead(): boolean {
-    return this.#dead;
+    return this.#dead || this.#direct?.isClosed === true;
   }
 
   /** Sends a request; no other is under way. */

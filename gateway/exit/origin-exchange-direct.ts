@@ -14,6 +14,7 @@ type TransportLimits = Pick<Limits, 'responseHeadTimeout' | 'idleTimeout' | 'ori
 
 const waits = new Waits();
 const nothing = Buffer.alloc(0);
+const closedFailure = () => new Failure('origin-closed', 'the origin closed the connection');
 
 export class DirectTransport implements Waiting, ChannelUser {
   waitsUntil = Infinity;
@@ -34,18 +35,28 @@ export class DirectTransport implements Waiting, ChannelUser {
     channel.resume();
   }
 
+  get isClosed(): boolean {
+    return this.#channel.closed;
+  }
+
   /** Sends a request; no other is under way. */
   start(request: OriginRequest, handler: ResponseHandler): Exchange {
     const exchange = new DirectExchange(this, handler);
     this.#current = exchange;
     this.#machine.begin(request.method, handler);
     this.#wait(this.#limits.responseHeadTimeout);
-    this.#channel.write(headOf(request));
+    // Closed in this very turn, it may have told so before anybody was there to hear it.
+    if (this.#channel.closed) queueMicrotask(() => this.#fail(closedFailure()));
+    else this.#channel.write(headOf(request));
     return exchange;
   }
 
-  /** Lets go of the socket, for another transport to use; nothing is under way. */
+  /**
+   * Lets go of the socket, for another transport to use; nothing is under way.
+   * @throws Failure `origin-closed`: the descriptor's number may be another connection's by now
+   */
   detach(): Socket {
+    if (this.#channel.closed) throw closedFailure();
     this.#forget();
     this.#channel.user = noChannelUser;
     return this.#channel.intoStream(nothing);
@@ -68,7 +79,7 @@ export class DirectTransport implements Waiting, ChannelUser {
 
   waitedTooLong(): void {
     if (this.#current === null) {
-      this.destroy();
+      this.#giveUp();
       return;
     }
     const what = this.#machine.headSeen
@@ -83,10 +94,9 @@ export class DirectTransport implements Waiting, ChannelUser {
 
   received(chunk: Buffer): void {
     if (this.#current === null) {
-      this.destroy(); // what nobody asked for
+      this.#giveUp(); // what nobody asked for
       return;
     }
-    this.#wait(this.#limits.idleTimeout);
     try {
       this.#machine.push(chunk);
     } catch (error) {
@@ -102,6 +112,8 @@ export class DirectTransport implements Waiting, ChannelUser {
       this.#complete();
       return;
     }
+    // Until the head is there, all of it is bounded by one wait, however many bytes come.
+    if (this.#machine.headSeen) this.#wait(this.#limits.idleTimeout);
     if (!this.#machine.pauseWanted) return;
     this.#machine.pauseWanted = false;
     this.#paused = true;
@@ -141,7 +153,7 @@ export class DirectTransport implements Waiting, ChannelUser {
   closed(error: Error | null): void {
     if (this.#current === null) this.#giveUp();
     else if (error !== null) this.#fail(error);
-    else this.#fail(new Failure('origin-closed', 'the origin closed the connection'));
+    else this.#fail(closedFailure());
   }
 
   #fail(error: Error): void {

@@ -91,7 +91,8 @@ export class OriginPools {
     const { permit } = wanted;
     if (wanted.hasBody) await loadClients();
     const pool = this.#use(keyOf(permit, wanted.identity), limits);
-    const kept = wanted.fresh ? undefined : pool.idle.pop();
+    let kept = wanted.fresh ? undefined : pool.idle.pop();
+    while (kept?.dead) kept = pool.idle.pop();
     if (kept) {
       pool.busy += 1;
       return kept;

@@ -44,9 +44,13 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
   }
 
   socketReady(): boolean {
-    if (this.#queue.length > 0 && this.#socket.writable && !this.#isCorked) this.#flush();
+    this.#flushIfWritable();
     this.#read();
     return false;
+  }
+
+  #flushIfWritable(): void {
+    if (this.#queue.length > 0 && this.#socket.writable && !this.#isCorked) this.#flush();
   }
 
   /** What was put off: to read on. */
@@ -56,6 +60,7 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
   }
 
   readonly #reader = { resume: () => this.#read() };
+  readonly #writer = { resume: () => this.#flushIfWritable() };
 
   pause(): void {
     this.paused = true;
@@ -135,7 +140,10 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
 
   uncork(): void {
     this.#isCorked = false;
-    if (this.#queue.length > 0 && !this.blocked && !this.#isOver) this.#flush();
+    if (this.#queue.length === 0) return;
+    if (!this.blocked) this.#flush();
+    // The event that said so came while nothing was to be sent.
+    else if (this.#socket.writable) this.#socket.loop.defer(this.#writer);
   }
 
   end(): void {

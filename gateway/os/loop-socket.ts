@@ -116,9 +116,13 @@ export class LoopSocket {
     if (this.#leave()) this.loop.kernel.abort(this.descriptor);
   }
 
-  /** Gives the descriptor away, open: it is no longer the loop's. */
+  /**
+   * Gives the descriptor away, open: it is no longer the loop's.
+   * @throws Error where it is closed: its number may be another's by now
+   */
   release(): number {
-    if (this.#leave()) this.loop.unwatch(this.descriptor);
+    if (!this.#leave()) throw new Error('a descriptor that was closed cannot be given away');
+    this.loop.unwatch(this.descriptor);
     return this.descriptor;
   }
 

@@ -20,7 +20,9 @@ export class StreamChannel implements Channel {
   #isOver = false;
   readonly #onData = (chunk: Buffer) => this.user.received(chunk);
   readonly #onEnd = () => this.user.ended();
-  readonly #onTaken = () => this.#taken();
+  readonly #onTaken = (error?: Error | null) => {
+    if (!error) this.#taken();
+  };
   readonly #onTimeout = () => this.user.stuck();
   readonly #onError = (error: Error) => {
     this.#error = error;
@@ -68,7 +70,8 @@ export class StreamChannel implements Channel {
   }
 
   #taken(): void {
-    if (!this.blocked || this.#socket.writableLength > 0) return;
+    // Destroyed, it tells of everything that was written, and nothing of it was taken.
+    if (this.closed || !this.blocked || this.#socket.writableLength > 0) return;
     this.blocked = false;
     this.user.unblocked();
   }

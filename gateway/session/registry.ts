@@ -101,6 +101,7 @@ export class SessionRegistry {
     session.moveAway();
     this.#leave(session);
     this.#options.observer.moved?.(session);
+    if (this.#open.size === 0) this.#onEmpty?.();
   }
 
   #leave(session: Session): void {

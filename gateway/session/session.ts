@@ -187,8 +187,14 @@ export interface SessionOrigin {
   id?: string;
 }
 
+/** A client as its connection shows it. */
+export interface Peer {
+  readonly clientAddress: string;
+  readonly clientPort: number;
+}
+
 /** The peer of a socket; empty where the client was gone before it could be asked. */
-export function peerOf(socket: Socket): { clientAddress: string; clientPort: number } {
+export function peerOf(socket: Socket): Peer {
   return { clientAddress: plainAddress(socket.remoteAddress ?? ''), clientPort: socket.remotePort ?? 0 };
 }
 

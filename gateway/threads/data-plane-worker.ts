@@ -181,21 +181,22 @@ class DataPlaneThread {
 
   #directClients(listener: string): DirectClients<LoopChannel> {
     const gateway = this.#gateway!;
-    return new DirectClients<LoopChannel>(gateway, listener, (channel, unread, session) => {
-      if (session) gateway.sessions.moveAway(session);
-      const first = session && {
-        address: session.clientAddress,
-        port: session.clientPort,
-        earlierMs: session.elapsedMs(),
+    return new DirectClients<LoopChannel>(gateway, listener, (channel, { unread, first, peer }) => {
+      if (first) gateway.sessions.moveAway(first);
+      const request = {
+        connection: channel.giveAway(unread),
+        listener,
+        peer,
+        firstMs: first?.elapsedMs() ?? null,
       };
-      post({ kind: 'request', request: { connection: channel.giveAway(unread), listener, first } });
+      post({ kind: 'request', request });
     });
   }
 
-  /** Kept HTTP connections are counted as if the other threads had as many. */
+  /** Connections that wait for a request are counted as if the other threads had as many. */
   #isFull(): boolean {
-    const kept = this.#direct.reduce((sum, { connections }) => sum + connections, 0);
-    return this.#gateway!.sessions.total + kept * birth.threads >= birth.mostConnections;
+    const waiting = this.#direct.reduce((sum, each) => sum + each.waiting, 0);
+    return this.#gateway!.sessions.total + waiting * birth.threads >= birth.mostConnections;
   }
 
   #workloadsChanged(changes: Extract<ToThread, { kind: 'workloads' }>['changes']): void {

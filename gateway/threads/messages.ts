@@ -7,6 +7,7 @@ import type { Piece } from '../documents-in-pieces.ts';
 import type { PipeLimits } from '../loop-ways.ts';
 import type { GivenConnection } from '../os/loop-socket.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
+import type { Peer } from '../session/session.ts';
 import type { Answer, Question } from './questions.ts';
 
 /** A connection on its way to the control thread, whose next request is plain HTTP that takes Node's parser. */
@@ -14,15 +15,9 @@ export interface GivenRequest {
   readonly connection: GivenConnection;
   /** Name of the listener. */
   readonly listener: string;
-  /** The session that was begun at accept; null where a request was served since. */
-  readonly first: GivenSession | null;
-}
-
-export interface GivenSession {
-  readonly address: string;
-  readonly port: number;
-  /** How long ago it was accepted, milliseconds. */
-  readonly earlierMs: number;
+  readonly peer: Peer;
+  /** How long ago the session began that no request has come for yet, milliseconds; null where one was served since. */
+  readonly firstMs: number | null;
 }
 
 /** A snapshot's input without its documents, which follow in pieces. */
