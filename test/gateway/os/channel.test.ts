@@ -272,20 +272,53 @@ channelTest('destroyed, it tells so later and nothing else', async (t, { near, t
 channelTest(
   'a peer that takes nothing is stuck, one that takes a little is not',
   async (t, { near, told, far }) => {
-    near.watchStuck(300);
-    near.write(pattern(32 * 1024 ** 2));
+    near.watchStuck(1_000);
+    near.write(pattern(64 * 1024 ** 2));
     t.true(near.blocked);
     const takes = () => {
       far.pause();
       setTimeout(() => far.resume(), 5);
     };
     far.on('data', takes);
-    await new Promise(resolve => setTimeout(resolve, 900));
+    await new Promise(resolve => setTimeout(resolve, 2_500));
     far.off('data', takes).pause();
     t.deepEqual(told.events, []);
     await told.was('stuck');
   },
 );
+
+channelTest(
+  'what a peer that resets has not taken is not told to be taken',
+  async (t, { near, told, far }) => {
+    near.resume();
+    near.write(pattern(32 * 1024 ** 2));
+    t.true(near.blocked);
+    far.resetAndDestroy();
+    await told.was('closed ECONNRESET');
+    t.deepEqual(told.events, ['closed ECONNRESET']);
+  },
+);
+
+channelTest('what was written while it was blocked and corked goes when it is uncorked', async (t, ends) => {
+  const { near, told, far } = ends;
+  const bytes = pattern(32 * 1024 ** 2);
+  near.write(bytes);
+  t.true(near.blocked);
+  near.cork();
+  let received = 0;
+  far.on('data', chunk => {
+    received += chunk.length;
+  });
+  await new Promise(resolve => setTimeout(resolve, 500));
+  near.write('last');
+  near.uncork();
+  await eventually(
+    () => received === bytes.length + 4 || undefined,
+    'all bytes',
+    () => `${received}`,
+  );
+  t.deepEqual(told.events, ['unblocked']);
+});
 
 channelTest(
   'as a stream it goes on where the channel stopped',
