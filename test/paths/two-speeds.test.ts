@@ -539,7 +539,7 @@ const cases: Case[] = [
     'client-reset',
     world => world.echo,
     async client => {
-      await client.send('ping').read(4);
+      await client.send('ping').readUntil('ping');
       client.reset();
     },
   ),
