@@ -1,12 +1,30 @@
-// A connection whose one end is on an event loop.
+// An event loop for one test, and a connection whose one end is on it.
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { ExecutionContext } from 'ava';
 import { parseAddress } from '../../config/policy/address.ts';
-import type { EventLoop } from '../../gateway/os/event-loop.ts';
+import { EventLoop } from '../../gateway/os/event-loop.ts';
 import { LoopListener, listenOn, localEndpoint } from '../../gateway/os/loop-listener.ts';
 import { LoopSocket } from '../../gateway/os/loop-socket.ts';
 import { within } from './waiting.ts';
+
+export type LoopTest = (t: ExecutionContext, loop: EventLoop) => Promise<void>;
+
+export const notHere = 'not here: the loop needs Linux and a Node with node:ffi';
+
+/** The test with a loop of its own that turns. */
+export const withLoop = (act: LoopTest) => async (t: ExecutionContext) => {
+  const loop = await EventLoop.open();
+  if (loop === null) return void t.pass(notHere);
+  const running = loop.run();
+  try {
+    await act(t, loop);
+  } finally {
+    loop.stop();
+    await within(running, 'the loop to stop');
+  }
+};
 
 export interface Ends {
   readonly loop: EventLoop;
@@ -37,4 +55,12 @@ export async function connected(loop: EventLoop): Promise<Ends> {
   listener.stop();
   kernel.close(descriptor);
   return { loop, near, far, errors };
+}
+
+/** Everything until the end of what the other side sends. */
+export async function readAll(far: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  far.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await within(once(far, 'end'), 'the end');
+  return Buffer.concat(chunks);
 }

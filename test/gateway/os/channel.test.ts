@@ -5,10 +5,10 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import type { Channel, ChannelUser } from '../../../gateway/os/channel.ts';
-import { EventLoop } from '../../../gateway/os/event-loop.ts';
+import type { EventLoop } from '../../../gateway/os/event-loop.ts';
 import { LoopChannel } from '../../../gateway/os/loop-channel.ts';
 import { StreamChannel } from '../../../gateway/os/stream-channel.ts';
-import { connected } from '../../support/loop-ends.ts';
+import { connected, readAll, withLoop } from '../../support/loop-ends.ts';
 import { eventually, within } from '../../support/waiting.ts';
 
 /** What a channel's user was told. */
@@ -95,24 +95,10 @@ function channelTest(
     await act(t, { ...ends, told });
   };
   test.serial(`stream: ${title}`, async t => run(t, await streamEnds(early)));
-  test.serial(`loop: ${title}`, async t => {
-    const loop = await EventLoop.open();
-    if (loop === null) return void t.pass('not here: the loop needs Linux and a Node with node:ffi');
-    const running = loop.run();
-    try {
-      await run(t, await loopEnds(loop, early));
-    } finally {
-      loop.stop();
-      await within(running, 'the loop to stop');
-    }
-  });
-}
-
-async function readAll(far: Socket): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  far.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await within(once(far, 'end'), 'the end');
-  return Buffer.concat(chunks);
+  test.serial(
+    `loop: ${title}`,
+    withLoop(async (t, loop) => run(t, await loopEnds(loop, early))),
+  );
 }
 
 /** No two places of it look alike. */

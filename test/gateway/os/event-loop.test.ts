@@ -10,24 +10,10 @@ import { parseAddress } from '../../../config/policy/address.ts';
 import { EPOLLIN, EventLoop, type Watcher } from '../../../gateway/os/event-loop.ts';
 import type { Kernel, Pipe } from '../../../gateway/os/kernel.ts';
 import { listenOn, localEndpoint } from '../../../gateway/os/loop-listener.ts';
+import { type LoopTest, notHere, withLoop } from '../../support/loop-ends.ts';
 import { eventually, within } from '../../support/waiting.ts';
 
-type LoopTest = (t: ExecutionContext, loop: EventLoop) => Promise<void>;
-
 const hasLoop = (await EventLoop.open()) !== null;
-const notHere = 'not here: the loop needs Linux and a Node with node:ffi';
-
-const withLoop = (act: LoopTest) => async (t: ExecutionContext) => {
-  const loop = await EventLoop.open();
-  if (loop === null) return void t.pass(notHere);
-  const running = loop.run();
-  try {
-    await act(t, loop);
-  } finally {
-    loop.stop();
-    await within(running, 'the loop to stop');
-  }
-};
 
 /** In the thread of the tests, where Node waits for what the tests do: one loop at a time. */
 const loopTest = (title: string, act: LoopTest) => test.serial(title, withLoop(act));

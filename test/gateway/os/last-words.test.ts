@@ -1,40 +1,22 @@
 // The last words to a peer over real connections: all of them arrive, then the end, whatever the peer sent that nobody
 // read; and the connection is closed whatever the peer does.
 
-import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { EventLoop } from '../../../gateway/os/event-loop.ts';
 import { LastWords } from '../../../gateway/os/last-words.ts';
 import type { LoopSocket } from '../../../gateway/os/loop-socket.ts';
-import { connected, type Ends } from '../../support/loop-ends.ts';
+import { connected, type Ends, readAll, withLoop } from '../../support/loop-ends.ts';
 import { eventually, within } from '../../support/waiting.ts';
 
 function wordsTest(title: string, act: (t: ExecutionContext, ends: Ends) => Promise<void>): void {
-  test.serial(title, async t => {
-    const loop = await EventLoop.open();
-    if (loop === null) return void t.pass('not here: the loop needs Linux and a Node with node:ffi');
-    const running = loop.run();
-    try {
-      const ends = await connected(loop);
-      t.teardown(() => {
-        ends.far.destroy();
-        ends.near.abort();
-      });
-      await act(t, ends);
-    } finally {
-      loop.stop();
-      await within(running, 'the loop to stop');
-    }
+  const run = withLoop(async (t, loop) => {
+    const ends = await connected(loop);
+    t.teardown(() => {
+      ends.far.destroy();
+      ends.near.abort();
+    });
+    await act(t, ends);
   });
-}
-
-/** Everything until the end of what the other side sends. */
-async function readAll(far: Socket): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  far.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await within(once(far, 'end'), 'the end');
-  return Buffer.concat(chunks);
+  test.serial(title, run);
 }
 
 const closed = (near: LoopSocket) => eventually(() => near.closed || undefined, 'the near side to close');
