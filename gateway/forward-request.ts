@@ -15,6 +15,7 @@ import { dialForSession } from './exit/dial-session.ts';
 import { startNodeExchange } from './exit/origin-exchange-node.ts';
 import { bodyTooLarge, type Forward, forwardToOrigin, type Reply, respond } from './forward-to-origin.ts';
 import type { Gateway } from './gateway.ts';
+import { lingerMs } from './os/last-words.ts';
 import { Failure } from './session/failure.ts';
 import { Leaving } from './session/leaving.ts';
 import type { Session } from './session/session.ts';
@@ -181,9 +182,6 @@ function discardRest(req: IncomingMessage): void {
   const timer = setTimeout(() => req.socket.destroySoon(), lingerMs);
   req.once('close', () => clearTimeout(timer));
 }
-
-/** How long the rest of a refused request's body is read and thrown away, so that the answer arrives. */
-const lingerMs = 2_000;
 
 /** One answer, or, where the response has begun, a cut connection: a client must not take half for the whole. */
 function answerFailure(

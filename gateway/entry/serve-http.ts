@@ -10,6 +10,7 @@ import type { Gateway } from '../gateway.ts';
 import { createServer, http } from '../node-http.ts';
 import { openTunnel } from '../open-tunnel.ts';
 import type { Channel } from '../os/channel.ts';
+import { keepAliveSeconds } from '../os/loop-socket.ts';
 import { endStreamWith } from '../os/stream-channel.ts';
 import { Failure } from '../session/failure.ts';
 import type { Peer, Session } from '../session/session.ts';
@@ -103,7 +104,7 @@ function serverOptions(limits: Limits): ServerOptions {
     highWaterMark: limits.relayBufferBytes,
     noDelay: true,
     keepAlive: true,
-    keepAliveInitialDelay: 60_000,
+    keepAliveInitialDelay: keepAliveSeconds * 1000,
     // Host is checked where the request is parsed: absent, the absolute target stands for it.
     requireHostHeader: false,
     insecureHTTPParser: false,

@@ -3,6 +3,7 @@
 import { connect, type Socket, type SocketConstructorOpts } from 'node:net';
 import type { IpAddress } from '../../config/policy/address.ts';
 import { boundSocket, canBindWithoutPort } from '../os/bound-socket.ts';
+import { keepAliveSeconds } from '../os/loop-socket.ts';
 import { StreamChannel } from '../os/stream-channel.ts';
 import { nodeTimers } from '../os/timers.ts';
 import type { Connection, Connector } from './dial.ts';
@@ -32,7 +33,7 @@ function startConnecting(
     allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
-    keepAliveInitialDelay: keepAliveDelayMs,
+    keepAliveInitialDelay: keepAliveSeconds * 1000,
     highWaterMark,
     // net.Socket takes these, though its types say so of connect() alone.
   } as SocketConstructorOpts;
@@ -41,8 +42,5 @@ function startConnecting(
   if (!canBindWithoutPort) return connect({ ...options, ...to, localAddress: source.text });
   return boundSocket(source, options).connect(to);
 }
-
-/** First TCP keep-alive probe of a silent connection, so that dead peers are noticed before the idle timeout. */
-const keepAliveDelayMs = 60_000;
 
 export type StreamConnection = Connection<Socket>;

@@ -23,7 +23,7 @@ export class DirectTransport implements Waiting, ChannelUser {
   readonly #onClosed: () => void;
   readonly #machine = new ResponseMachine();
   #current: DirectExchange | null = null;
-  #paused = false;
+
   /** @param onClosed called once, as soon as the connection can carry no other request */
   constructor(channel: Channel, limits: TransportLimits, onClosed: () => void) {
     this.#channel = channel;
@@ -67,8 +67,7 @@ export class DirectTransport implements Waiting, ChannelUser {
   }
 
   resume(exchange: DirectExchange): void {
-    if (this.#current !== exchange || !this.#paused) return;
-    this.#paused = false;
+    if (this.#current !== exchange || !this.#channel.paused) return;
     this.#wait(this.#limits.idleTimeout);
     this.#channel.resume();
   }
@@ -116,7 +115,6 @@ export class DirectTransport implements Waiting, ChannelUser {
     if (this.#machine.headSeen) this.#wait(this.#limits.idleTimeout);
     if (!this.#machine.pauseWanted) return;
     this.#machine.pauseWanted = false;
-    this.#paused = true;
     this.waitsUntil = Infinity; // a reader that is slow is its own server's business
     this.#channel.pause();
   }
@@ -124,8 +122,7 @@ export class DirectTransport implements Waiting, ChannelUser {
   /** The handler has been told of the end. */
   #complete(): void {
     this.#current = null;
-    if (this.#paused) this.#channel.resume();
-    this.#paused = false;
+    if (this.#channel.paused) this.#channel.resume();
     const { keepAlive, keepAliveSeconds } = this.#machine;
     // An origin that says how long it keeps the connection closes it just then: a second less avoids the race.
     const asked = keepAliveSeconds === null ? Infinity : (keepAliveSeconds - 1) * 1000;

@@ -81,7 +81,7 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
       if (length === -EAGAIN) return;
       if (length > 0) this.user.received(this.#socket.loop.kernel.inbox.subarray(0, length));
       else if (length === 0) this.#peerEnded();
-      else this.#fail(systemError('recv', -length));
+      else this.#close(systemError('recv', -length));
     }
     if (this.#peerHasEnded && this.#socket.broken) this.#brokeAfterEnd();
   }
@@ -115,7 +115,7 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
       const taken = this.#socket.send(rest);
       if (taken === -EAGAIN) break;
       if (taken < 0) {
-        this.#fail(systemError('send', -taken));
+        this.#close(systemError('send', -taken));
         return;
       }
       this.#tookSome = true;
@@ -167,10 +167,6 @@ export class LoopChannel extends WheelTimer implements Channel, SocketUser {
 
   destroy(): void {
     if (!this.#isOver) this.#close(null);
-  }
-
-  #fail(error: NodeJS.ErrnoException): void {
-    this.#close(error);
   }
 
   #close(error: NodeJS.ErrnoException | null): void {
