@@ -22,6 +22,7 @@ import { canBindWithoutPort } from './os/bound-socket.ts';
 import { descriptorLimit } from './os/descriptors.ts';
 import type { EventLoop } from './os/event-loop.ts';
 import type { PipePool } from './os/pipe-pool.ts';
+import { giveBackStartMemory } from './os/start-memory.ts';
 import { banner } from './record/banner.ts';
 import { DecisionLog } from './record/decision-log.ts';
 import { recordSessions } from './record/finished-sessions.ts';
@@ -183,6 +184,7 @@ class RunningGateway {
     if (dataPlane.kind === 'loop') this.#turn(dataPlane.ways.loop);
     this.#threads?.listen(this.#listeners.forThreads);
     this.#waitsFor = null;
+    await giveBackStartMemory();
     this.#announce(endpoints);
   }
 
