@@ -33,7 +33,8 @@ export async function openTunnel<Exit>(
   const { leaving, over } = client.watchLeaving();
   session.onCut(() => client.destroy());
   try {
-    const permit = await admit(gateway.admission, session, request, leaving);
+    const admitted = admit(gateway.admission, session, request, leaving);
+    const permit = admitted instanceof Promise ? await admitted : admitted;
     const { limits } = session.snapshot.config;
     const { socket, dialled } = await dialForSession(
       session,
@@ -45,7 +46,7 @@ export async function openTunnel<Exit>(
     client.write(replies.established(dialled));
     session.stage = 'relay';
     gateway.sessions.opened(session);
-    session.decisionsByAddress = null;
+    session.allowed = [];
     client.relay(socket, session, new RelayedSession(session));
     return true;
   } catch (error) {

@@ -43,12 +43,17 @@ const wordAt = (bytes: Uint8Array, at: number) =>
 /** Network byte order: 4 bytes for IPv4, 16 for IPv6. */
 export function addressBytes(address: IpAddress): Uint8Array {
   const bytes = new Uint8Array(address.family === 4 ? 4 : 16);
-  putWord(bytes, 0, address.word0);
-  if (address.family === 4) return bytes;
-  putWord(bytes, 4, address.word1);
-  putWord(bytes, 8, address.word2);
-  putWord(bytes, 12, address.word3);
+  putAddress(bytes, 0, address);
   return bytes;
+}
+
+/** The same into bytes that are there. */
+export function putAddress(bytes: Uint8Array, at: number, address: IpAddress): void {
+  putWord(bytes, at, address.word0);
+  if (address.family === 4) return;
+  putWord(bytes, at + 4, address.word1);
+  putWord(bytes, at + 8, address.word2);
+  putWord(bytes, at + 12, address.word3);
 }
 
 function putWord(bytes: Uint8Array, at: number, word: number): void {

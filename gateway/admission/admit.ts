@@ -4,11 +4,11 @@
 
 import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
 import { decideByAddress, decideByName, decideUnresolved } from '../../config/policy/decide.ts';
-import type { Decision, Question } from '../../config/policy/decision.ts';
+import type { Decision, PolicyClient, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import { Failure } from '../session/failure.ts';
 import { type Leaving, unlessLeft } from '../session/leaving.ts';
-import type { Session } from '../session/session.ts';
+import type { DecidedAddress, Session } from '../session/session.ts';
 import { type Credentials, identify, type Provers } from './identify.ts';
 import type { DenialExplainer, NearestRule } from './nearest-rule.ts';
 import { type Permit, type Route, takePermitOffice } from './permit.ts';
@@ -30,23 +30,32 @@ export interface AdmissionRequest {
 }
 
 /**
- * Decides whether and to where a session may dial.
+ * Decides whether and to where a session may dial. What is known at once is not waited for, and so it is with most
+ * sessions: they get their permit, or its refusal, at once.
  * @param leaving ends the wait when the client leaves or is cut
  * @throws Failure with the reason, the decision being noted in the session
  */
-export async function admit(
+export function admit(
   admission: Admission,
   session: Session,
   request: AdmissionRequest,
   leaving: Leaving,
-): Promise<Permit> {
+): Permit | Promise<Permit> {
   if (session.overLimit) throw session.overLimit;
   session.stage = 'identify';
   session.destination = request.destination;
-  const known = unlessLeft(identify(session, request.credentials, admission), leaving);
-  // What is known at once is not awaited, here and below: most sessions wait for nothing.
-  const client = known instanceof Promise ? await known : known;
-  const { destination, http } = request;
+  const client = unlessLeft(identify(session, request.credentials, admission), leaving);
+  if (!(client instanceof Promise)) return decide(admission, session, request, client, leaving);
+  return client.then(known => decide(admission, session, request, known, leaving));
+}
+
+function decide(
+  admission: Admission,
+  session: Session,
+  { destination, http }: AdmissionRequest,
+  client: PolicyClient,
+  leaving: Leaving,
+): Permit | Promise<Permit> {
   const question: Question = {
     client,
     destination,
@@ -55,13 +64,17 @@ export async function admit(
     ...(http && { http }),
   };
   session.question = question;
-  try {
-    const found = unlessLeft(candidates(admission.resolver, session, question), leaving);
-    const addresses = found instanceof Promise ? await found : found;
-    return permitFor(session, decideAddresses(session, question, addresses), admission.local);
-  } catch (error) {
+  const found = (addresses: readonly IpAddress[]) =>
+    permitFor(session, decideAddresses(session, question, addresses), admission.local);
+  const refused = (error: unknown) => {
     if (session.decision?.verdict === 'deny') explainDenial(admission.explainer, session, error);
     throw error;
+  };
+  try {
+    const addresses = unlessLeft(candidates(admission.resolver, session, question), leaving);
+    return addresses instanceof Promise ? addresses.then(found).catch(refused) : found(addresses);
+  } catch (error) {
+    return refused(error);
   }
 }
 
@@ -129,29 +142,27 @@ function denialBehind(session: Session, error: unknown): unknown {
 }
 
 /** Promise 2: every answer is classified. What is forbidden is left out or refuses the whole, as configured. */
-function decideAddresses(session: Session, question: Question, addresses: readonly IpAddress[]): IpAddress[] {
+function decideAddresses(
+  session: Session,
+  question: Question,
+  addresses: readonly IpAddress[],
+): readonly DecidedAddress[] {
   const { policy, config } = session.snapshot;
-  const byAddress = new Map<string, Decision>();
-  const allowed: IpAddress[] = [];
-  const forbidden: string[] = [];
-  let allowance: Decision | null = null;
-  let denial: Decision | null = null;
-  for (const address of addresses) {
-    const decision = decideByAddress(policy, question, address);
-    byAddress.set(address.text, decision);
-    if (decision.verdict === 'allow') {
-      allowed.push(address);
-      allowance ??= decision;
-    } else {
-      forbidden.push(address.text);
-      denial ??= decision;
-    }
+  const decided = addresses.map(address => ({
+    address,
+    decision: decideByAddress(policy, question, address),
+  }));
+  const denial = decided.find(({ decision }) => decision.verdict === 'deny');
+  const allowed = denial ? decided.filter(({ decision }) => decision.verdict === 'allow') : decided;
+  if (denial) {
+    session.forbidden = decided
+      .filter(({ decision }) => decision.verdict === 'deny')
+      .map(({ address }) => address.text);
+    if (allowed.length === 0 || config.guard.onForbiddenAnswer === 'Refuse')
+      throw refuse(session, denial.decision, 'denied-by-address');
   }
-  session.forbidden = forbidden;
-  const refused = allowance === null || config.guard.onForbiddenAnswer === 'Refuse';
-  if (denial !== null && refused) throw refuse(session, denial, 'denied-by-address');
-  session.decisionsByAddress = byAddress;
-  session.decision = allowance;
+  session.allowed = allowed;
+  session.decision = allowed[0]!.decision;
   return allowed;
 }
 
@@ -168,14 +179,13 @@ function refuse(session: Session, decision: Decision, kind: 'denied-by-name' | '
 }
 
 /** @throws Failure `source-refused`, `no-source-address` */
-function permitFor(session: Session, allowed: readonly IpAddress[], local: LocalAddresses): Permit {
+function permitFor(session: Session, allowed: readonly DecidedAddress[], local: LocalAddresses): Permit {
   const { snapshot, workload, clientAddress } = session;
   const { host, port } = session.destination!;
   const leaver = { snapshot, workload, clientAddress, destinationHost: host };
   const routes: Route[] = [];
   let lacking: string | null = null;
-  for (const address of allowed) {
-    const decision = session.decisionsByAddress!.get(address.text)!;
+  for (const { address, decision } of allowed) {
     const { sources, pool } = sourcesFor(leaver, decision, address.family, local);
     if (sources.length > 0) routes.push({ address, sources, pool });
     else lacking = pool;

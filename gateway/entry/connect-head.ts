@@ -3,6 +3,7 @@
 
 import { type Destination, parseAuthority } from '../../config/policy/destination.ts';
 import type { Credentials } from '../admission/identify.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
 import {
   checkHost,
@@ -34,7 +35,7 @@ const bad = (message: string, target?: string) =>
 /** Takes a head that may come in pieces. `push` gives the whole head as text once it is there, and what follows it. */
 export class HeadMachine {
   readonly #limits: HeadLimits;
-  #bytes: Buffer = Buffer.alloc(0);
+  #bytes = noBytes;
   #scanned = 0;
 
   constructor(limits: HeadLimits) {

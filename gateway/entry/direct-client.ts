@@ -7,6 +7,7 @@ import { admit } from '../admission/admit.ts';
 import { forwardToOrigin } from '../forward-to-origin.ts';
 import type { Gateway } from '../gateway.ts';
 import type { Channel, ChannelUser } from '../os/channel.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import type { Failure } from '../session/failure.ts';
 import { Leaving } from '../session/leaving.ts';
 import type { Peer, Session } from '../session/session.ts';
@@ -237,7 +238,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
     const channel = this.#channel;
     this.#moves();
     if (channel.closed) return;
-    if (this.#isClosing) channel.endWith(nothing);
+    if (this.#isClosing) channel.endWith(noBytes);
     else if (this.#pending !== null) {
       const bytes = this.#pending;
       this.#pending = null;
@@ -303,4 +304,3 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
 }
 
 const noTrailers = () => [];
-const nothing = Buffer.alloc(0);

@@ -7,6 +7,7 @@ import { EAGAIN } from '../os/kernel.ts';
 import { LastWords } from '../os/last-words.ts';
 import { LoopChannel } from '../os/loop-channel.ts';
 import type { Endpoint, LoopSocket, SocketUser } from '../os/loop-socket.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import type { PipePool } from '../os/pipe-pool.ts';
 import { WheelTimer } from '../os/timer-wheel.ts';
 import { pump } from '../relay/pump.ts';
@@ -28,15 +29,13 @@ export interface LoopWays {
   readonly pipes: PipePool;
 }
 
-const nothing = Buffer.alloc(0);
-
 export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
   readonly #socket: LoopSocket;
   readonly #ways: LoopWays;
   readonly address: string;
   readonly port: number;
   /** Read and not used. */
-  #rest: Buffer = nothing;
+  #rest = noBytes;
   /** Written and not taken by the kernel. */
   #unsent: Buffer | null = null;
   #reading: Reading<unknown> | null = null;
@@ -55,7 +54,7 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
   }
 
   socketReady(): boolean {
-    if (this.#unsent !== null) this.write(nothing);
+    if (this.#unsent !== null) this.write(noBytes);
     if (this.#reading !== null) this.#reading.continue();
     else if (this.#socket.broken) this.#leaving?.leave();
     return false;
@@ -73,7 +72,7 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
   take(): Buffer | null | 'gone' {
     if (this.#rest.length > 0) {
       const chunk = this.#rest;
-      this.#rest = nothing;
+      this.#rest = noBytes;
       return chunk;
     }
     if (this.#socket.closed) return 'gone';
@@ -125,7 +124,7 @@ export class LoopClient implements ClientConnection<LoopSocket>, SocketUser {
 
   relay(exit: LoopSocket, observer: RelayObserver, options: RelayOptions): void {
     const early = { up: this.#rest, down: this.#unsent };
-    this.#rest = nothing;
+    this.#rest = noBytes;
     pump(this.#socket, exit, this.#ways.pipes, early, observer, options);
   }
 
@@ -189,7 +188,7 @@ class Reading<T> extends WheelTimer {
   }
 
   #fail(error: unknown): void {
-    this.#stop(nothing);
+    this.#stop(noBytes);
     this.#reject(error);
   }
 

@@ -5,6 +5,7 @@
 import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { TunnelGateway } from '../gateway.ts';
 import { openTunnel, type TunnelReplies } from '../open-tunnel.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
 import type { Session } from '../session/session.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -86,7 +87,7 @@ function readFirstMessage(
   const { limits } = session.snapshot.config;
   const head = new HeadMachine(limits);
   const deadlines = { firstByteMs: limits.keepAliveTimeout, messageMs: limits.requestHeadTimeout };
-  let seen: Buffer = Buffer.alloc(0);
+  let seen = noBytes;
   let isConnect = false;
   const step = (chunk: Buffer) => {
     session.stage = 'parse';

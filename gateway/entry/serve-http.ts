@@ -11,6 +11,7 @@ import { createServer, http } from '../node-http.ts';
 import { openTunnel } from '../open-tunnel.ts';
 import type { Channel } from '../os/channel.ts';
 import { keepAliveSeconds } from '../os/loop-socket.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import { endStreamWith } from '../os/stream-channel.ts';
 import { Failure } from '../session/failure.ts';
 import type { Peer, Session } from '../session/session.ts';
@@ -213,7 +214,7 @@ class HttpSessions {
   async serveUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const session = this.#begin(socket);
     this.#leaveHttp(socket);
-    takeBack(socket, Buffer.alloc(0));
+    takeBack(socket, noBytes);
     await this.#answered(socket);
     await upgradeRequest(this.#gateway, session, req, socket, head);
   }

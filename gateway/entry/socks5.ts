@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import SocksParser from 'socksv5/lib/server.parser.js';
 import { type Destination, destinationFor } from '../../config/policy/destination.ts';
 import type { Credentials } from '../admission/identify.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
 
 export type SocksMessage =
@@ -15,7 +16,7 @@ export type SocksMessage =
 
 /** The little of a stream that the parser uses; what it puts back is kept for the next message. */
 class Feed extends EventEmitter {
-  rest: Buffer = Buffer.alloc(0);
+  rest = noBytes;
   pause(): void {}
   resume(): void {}
   unshift(bytes: Buffer): void {
@@ -34,7 +35,7 @@ export class SocksMachine {
   #message: SocksMessage | null = null;
   #failure: Failure | null = null;
   #awaitsPassword = false;
-  #password: Buffer = Buffer.alloc(0);
+  #password = noBytes;
 
   constructor(deadlineMs: number) {
     this.deadlineMs = deadlineMs;
@@ -61,7 +62,7 @@ export class SocksMachine {
   push(chunk: Buffer): { message: SocksMessage; rest: Buffer } | null {
     if (this.#awaitsPassword) return this.#pushPassword(chunk);
     this.#message = null;
-    this.#feed.rest = Buffer.alloc(0);
+    this.#feed.rest = noBytes;
     this.#feed.emit('data', chunk);
     if (this.#failure) throw this.#failure;
     return this.#message && { message: this.#message, rest: this.#feed.rest };

@@ -10,7 +10,7 @@ import type { Dialled, Session } from '../session/session.ts';
  * @param connect dials or takes a kept connection
  * @throws what `connect` throws; Failure `policy-changed` or `workload-ended`, the connection being given up by `abandon`
  */
-export async function dialForSession<T extends { dialled: Dialled }>(
+export function dialForSession<T extends { dialled: Dialled }>(
   session: Session,
   { holder, admission: { cluster } }: TunnelGateway,
   connect: () => Promise<T>,
@@ -18,19 +18,20 @@ export async function dialForSession<T extends { dialled: Dialled }>(
 ): Promise<T> {
   session.stage = 'dial';
   const before = performance.now();
-  let connection: T;
-  try {
-    connection = await connect();
-  } finally {
+  const connected = (connection: T) => {
     session.connectMs = performance.now() - before;
-  }
-  session.dialledTo(connection.dialled);
-  const current = holder.current();
-  const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);
-  if (found !== null) {
-    abandon(connection);
-    throw new Failure(found.kind, found.reason);
-  }
-  session.stage = 'reply';
-  return connection;
+    session.dialledTo(connection.dialled);
+    const current = holder.current();
+    const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);
+    if (found !== null) {
+      abandon(connection);
+      throw new Failure(found.kind, found.reason);
+    }
+    session.stage = 'reply';
+    return connection;
+  };
+  return connect().then(connected, error => {
+    session.connectMs = performance.now() - before;
+    throw error;
+  });
 }

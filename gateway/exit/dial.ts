@@ -68,7 +68,7 @@ class Race<Exit> {
   readonly #limits: DialLimits;
   readonly #leaving: Leaving;
   /** What gives up each attempt under way. */
-  readonly #open = new Set<() => void>();
+  readonly #open: (() => void)[] = [];
   readonly #failures: Failure[] = [];
   readonly #outcome = Promise.withResolvers<Connection<Exit>>();
   #next = 0;
@@ -143,16 +143,20 @@ class Race<Exit> {
     const { port } = this.#permit;
     const abandon = this.#connector.connect(route.address, port, route.sources[at]!, this.#limits, {
       failed: error => {
-        this.#open.delete(abandon);
+        this.#isOver(abandon);
         this.#failed(error, route, at);
       },
       connected: (socket, source) => {
-        this.#open.delete(abandon);
+        this.#isOver(abandon);
         if (this.#over) this.#connector.destroy(socket);
         else this.#win({ socket, dialled: dialledBy(route, port, source) });
       },
     });
-    this.#open.add(abandon);
+    this.#open.push(abandon);
+  }
+
+  #isOver(attempt: () => void): void {
+    this.#open.splice(this.#open.indexOf(attempt), 1);
   }
 
   /** A source address without a free port, or gone from this host, is followed by the next one of its pool. */
@@ -167,7 +171,7 @@ class Race<Exit> {
   }
 
   #giveUpWhenNoneIsLeft(): void {
-    if (!this.#over && this.#open.size === 0) this.#lose(mostTelling(this.#failures));
+    if (!this.#over && this.#open.length === 0) this.#lose(mostTelling(this.#failures));
   }
 
   #timedOut(): Failure {

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Limits } from '../../config/gateway-config.ts';
 import { type Channel, type ChannelUser, noChannelUser } from '../os/channel.ts';
+import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
 import { type Waiting, Waits } from '../session/waits.ts';
 import { type Exchange, type OriginRequest, originFailure, type ResponseHandler } from './origin-exchange.ts';
@@ -13,7 +14,6 @@ import { ResponseMachine } from './response-machine.ts';
 type TransportLimits = Pick<Limits, 'responseHeadTimeout' | 'idleTimeout' | 'originIdleTimeout'>;
 
 const waits = new Waits();
-const nothing = Buffer.alloc(0);
 const closedFailure = () => new Failure('origin-closed', 'the origin closed the connection');
 
 export class DirectTransport implements Waiting, ChannelUser {
@@ -59,7 +59,7 @@ export class DirectTransport implements Waiting, ChannelUser {
     if (this.#channel.closed) throw closedFailure();
     this.#forget();
     this.#channel.user = noChannelUser;
-    return this.#channel.intoStream(nothing);
+    return this.#channel.intoStream(noBytes);
   }
 
   abort(exchange: DirectExchange): void {

@@ -2,6 +2,7 @@
 // readers could disagree on where a response ends: CRLF only, no folding, one Content-Length or one `chunked`, never
 // both. It knows no socket and chooses no fields.
 
+import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
 
 export interface ResponseHead {
@@ -33,7 +34,6 @@ const sizeShape = /^([0-9A-Fa-f]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 const endOfHead = Buffer.from('\r\n\r\n');
 const beginning = 'HTTP/1.';
 
-const noBytes = Buffer.alloc(0);
 const bad = (message: string) => new Failure('origin-protocol', message);
 
 type Phase = 'idle' | 'head' | 'counted' | 'until-close' | 'size' | 'chunk' | 'after-chunk' | 'trailers';

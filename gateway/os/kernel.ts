@@ -5,6 +5,7 @@
 // arm64 integers and pointers travel in the same registers, and Node compiles calls of one kind of argument into machine
 // code (some 20 ns over the call itself; with 32-bit integers among four arguments or more it is 600 ns).
 
+import { type IpAddress, putAddress } from '../../config/policy/address.ts';
 import { systemError } from './system-calls.ts';
 
 /** Functions of the C library by the number of their arguments. */
@@ -40,8 +41,8 @@ export const EINPROGRESS = 115;
 export const EINTR = 4;
 
 // asm-generic/socket.h, linux/in.h, linux/in6.h, linux/tcp.h, linux/socket.h
-export const AF_INET = 2;
-export const AF_INET6 = 10;
+const AF_INET = 2;
+const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -90,6 +91,8 @@ function word(value: number): bigint {
 const zero = 0n;
 const noSignal = word(MSG_NOSIGNAL);
 const nonBlocking = word(SOCK_NONBLOCK | SOCK_CLOEXEC);
+const nonBlockingStream = word(SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC);
+const wholeTransfer = word(transferBytes);
 const spliceFlags = word(SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 export interface Pipe {
@@ -202,9 +205,9 @@ export class Kernel {
   // Sockets.
 
   /** @throws EMFILE and the like */
-  socket(domain: number): number {
-    const type = word(SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC);
-    return this.#checked('socket', this.#calls.socket(word(domain), type, zero));
+  socket(family: 4 | 6): number {
+    const domain = word(family === 4 ? AF_INET : AF_INET6);
+    return this.#checked('socket', this.#calls.socket(domain, nonBlockingStream, zero));
   }
 
   /** Negative errno where it fails. */
@@ -222,17 +225,19 @@ export class Kernel {
     return this.#words[10]!;
   }
 
-  #putAddress(domain: number, address: Uint8Array, port: number): bigint {
+  /** Returns the length of the `struct sockaddr_in` or `sockaddr_in6`. */
+  #putAddress(address: IpAddress, port: number): bigint {
     const scratch = this.#scratch;
-    this.#halves[0] = domain;
     scratch[2] = port >>> 8;
     scratch[3] = port & 255;
-    if (domain === AF_INET) {
-      for (let at = 0; at < 4; at++) scratch[4 + at] = address[at]!;
+    if (address.family === 4) {
+      this.#halves[0] = AF_INET;
+      putAddress(scratch, 4, address);
       return 16n;
     }
+    this.#halves[0] = AF_INET6;
     this.#words[1] = 0; // flow information
-    for (let at = 0; at < 16; at++) scratch[8 + at] = address[at]!;
+    putAddress(scratch, 8, address);
     this.#words[6] = 0; // scope
     return 28n;
   }
@@ -244,20 +249,20 @@ export class Kernel {
     return { bytes, port: (scratch[2]! << 8) | scratch[3]! };
   }
 
-  bind(descriptor: number, domain: number, address: Uint8Array, port: number): number {
-    const length = this.#putAddress(domain, address, port);
+  bind(descriptor: number, address: IpAddress, port: number): number {
+    const length = this.#putAddress(address, port);
     return this.#result(this.#calls.bind(word(descriptor), this.#addressAt, length));
   }
 
   /** Binds to an address and leaves the port to connect(): one port may then serve many destinations. */
-  bindAddress(descriptor: number, domain: number, address: Uint8Array): number {
+  bindAddress(descriptor: number, address: IpAddress): number {
     // The option stands at level IP for both families.
     const set = this.setOption(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-    return set < 0 ? set : this.bind(descriptor, domain, address, 0);
+    return set < 0 ? set : this.bind(descriptor, address, 0);
   }
 
-  connect(descriptor: number, domain: number, address: Uint8Array, port: number): number {
-    const length = this.#putAddress(domain, address, port);
+  connect(descriptor: number, address: IpAddress, port: number): number {
+    const length = this.#putAddress(address, port);
     return this.#result(this.#calls.connect(word(descriptor), this.#addressAt, length));
   }
 
@@ -284,7 +289,8 @@ export class Kernel {
 
   /** Into `inbox`. Bytes, 0 at the end, or a negative errno. */
   recv(descriptor: number, length: number): number {
-    return this.#result(this.#calls.recv(word(descriptor), this.#inboxAt, word(length), zero));
+    const most = length === transferBytes ? wholeTransfer : word(length);
+    return this.#result(this.#calls.recv(word(descriptor), this.#inboxAt, most, zero));
   }
 
   /** From the start of `inbox`. Bytes that the kernel took, or a negative errno. */

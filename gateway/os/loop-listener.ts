@@ -1,11 +1,9 @@
 // A listening socket on the event loop: accepts, and hands over each connection with its other end. Options that every
 // connection needs are set once, on the listener: the kernel passes them on. It answers nobody.
 
-import { addressBytes, type IpAddress } from '../../config/policy/address.ts';
+import type { IpAddress } from '../../config/policy/address.ts';
 import { EPOLLIN, type EventLoop } from './event-loop.ts';
 import {
-  AF_INET,
-  AF_INET6,
   EAGAIN,
   IPPROTO_IPV6,
   IPPROTO_TCP,
@@ -43,8 +41,7 @@ export interface ListenAddress {
  * @throws EADDRINUSE, EACCES and the like
  */
 export function listenOn(kernel: Kernel, { address, port, backlog, shared }: ListenAddress): number {
-  const domain = address.family === 4 ? AF_INET : AF_INET6;
-  const descriptor = kernel.socket(domain);
+  const descriptor = kernel.socket(address.family);
   const check = (call: string, result: number) => {
     if (result >= 0) return;
     kernel.close(descriptor);
@@ -53,14 +50,14 @@ export function listenOn(kernel: Kernel, { address, port, backlog, shared }: Lis
   const options: [number, number, number][] = [
     [SOL_SOCKET, SO_REUSEADDR, 1],
     ...(shared ? [[SOL_SOCKET, SO_REUSEPORT, 1] as [number, number, number]] : []),
-    ...(domain === AF_INET6 ? [[IPPROTO_IPV6, IPV6_V6ONLY, 0] as [number, number, number]] : []),
+    ...(address.family === 6 ? [[IPPROTO_IPV6, IPV6_V6ONLY, 0] as [number, number, number]] : []),
     [IPPROTO_TCP, TCP_NODELAY, 1],
     [SOL_SOCKET, SO_KEEPALIVE, 1],
     [IPPROTO_TCP, TCP_KEEPIDLE, keepAliveSeconds],
   ];
   for (const [level, name, value] of options)
     check('setsockopt', kernel.setOption(descriptor, level, name, value));
-  check('bind', kernel.bind(descriptor, domain, addressBytes(address), port));
+  check('bind', kernel.bind(descriptor, address, port));
   check('listen', kernel.listen(descriptor, backlog));
   return descriptor;
 }

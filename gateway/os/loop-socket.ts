@@ -3,12 +3,10 @@
 // it is not. It buffers nothing and knows no protocol.
 
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import { addressBytes, addressFromBytes, type IpAddress } from '../../config/policy/address.ts';
+import { addressFromBytes, type IpAddress } from '../../config/policy/address.ts';
 import { withoutMapping } from '../../config/policy/embedded-ipv4.ts';
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type EventLoop } from './event-loop.ts';
 import {
-  AF_INET,
-  AF_INET6,
   EAGAIN,
   EINPROGRESS,
   IPPROTO_TCP,
@@ -178,15 +176,14 @@ export function startConnecting(
   source: IpAddress | null,
 ): LoopSocket {
   const { kernel } = loop;
-  const domain = address.family === 4 ? AF_INET : AF_INET6;
-  const descriptor = kernel.socket(domain);
+  const descriptor = kernel.socket(address.family);
   const check = (call: string, result: number) => {
     if (result < 0 && result !== -EINPROGRESS) throw systemError(call, -result);
   };
   try {
     kernel.setOption(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (source !== null) check('bind', kernel.bindAddress(descriptor, domain, addressBytes(source)));
-    check('connect', kernel.connect(descriptor, domain, addressBytes(address), port));
+    if (source !== null) check('bind', kernel.bindAddress(descriptor, source));
+    check('connect', kernel.connect(descriptor, address, port));
     return new LoopSocket(loop, descriptor);
   } catch (error) {
     kernel.close(descriptor);

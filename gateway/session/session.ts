@@ -5,6 +5,7 @@
 import { randomFillSync } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { PodWorkload } from '../../config/cluster.ts';
+import type { IpAddress } from '../../config/policy/address.ts';
 import type { Decision, Question, Workload } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
@@ -34,6 +35,12 @@ export interface Identity {
   source: 'token' | 'user' | 'pod' | 'workload' | 'cidr' | 'none';
   /** User name, `namespace/pod`, or the most specific client CIDR that a policy names; null for `none`. */
   name: string | null;
+}
+
+/** An address that was asked for, and what was decided on it. */
+export interface DecidedAddress {
+  readonly address: IpAddress;
+  readonly decision: Decision;
 }
 
 /** The connection a session dialled. */
@@ -78,8 +85,8 @@ export class Session {
   decision: Decision | null = null;
   /** For a denial, the rule that came nearest to allowing it. */
   nearest: NearestRule | null = null;
-  /** The decision on each allowed address; the one dialled becomes `decision`. */
-  decisionsByAddress: ReadonlyMap<string, Decision> | null = null;
+  /** The allowed addresses until one is dialled; the decision on that becomes `decision`. */
+  allowed: readonly DecidedAddress[] = [];
   dialled: Dialled | null = null;
   http: { method: string; path?: string; status?: number } | null = null;
   socksReply: number | null = null;
@@ -122,7 +129,8 @@ export class Session {
 
   dialledTo(dialled: Dialled): void {
     this.dialled = dialled;
-    this.decision = this.decisionsByAddress?.get(dialled.address) ?? this.decision;
+    const decided = this.allowed.find(({ address }) => address.text === dialled.address);
+    if (decided) this.decision = decided.decision;
   }
 
   /** The first byte from the destination; later calls say nothing. */

@@ -33,7 +33,9 @@ export async function admittedSession(policy: CompiledPolicy, asked: RandomQuest
   if (http) session.http = { ...http };
   const credentials = user === null ? null : { user, password: '' };
   const request = { destination, credentials, ...(http && { http }) };
-  const permit = await admit(admissionOf(resolved), session, request, new Leaving()).catch(() => null);
+  const permit = await Promise.try(admit, admissionOf(resolved), session, request, new Leaving()).catch(
+    () => null,
+  );
   const address = permit?.routes[0]?.address.text;
   if (address !== undefined)
     session.dialledTo({
