@@ -199,6 +199,9 @@ export const limitsSchema = z
     originPools: count(1_000, 1, 100_000).describe(
       'plain HTTP destinations with kept connections, in each thread; the least recently used is closed',
     ),
+    originIdleConnections: count(1_000, 1, 100_000).describe(
+      'idle connections to all of them together, in each thread, and an eighth of the descriptors altogether; the one idle longest is closed; read at the start',
+    ),
     originIdleTimeout: duration('30s', 100, 3_600_000).describe(
       'how long an idle connection to an origin is kept',
     ),

@@ -18,6 +18,10 @@ export type DataPlane =
 /** Threads of their own take memory for a copy of everything; on two processors they bring little. */
 const automaticThreads = () => (availableParallelism() <= 2 ? 1 : availableParallelism());
 
+/** Threads that accept, decide and relay; one is the control thread itself. */
+export const threadCount = ({ relay, threads }: Pick<GatewayConfig, 'relay' | 'threads'>): number =>
+  relay.mode === 'streams' ? 1 : threads === 'auto' ? automaticThreads() : threads;
+
 /** A pipe takes two descriptors: a quarter of them all may be pipes. */
 const mostPipes = () => Math.max(1, Math.floor(Math.min(descriptorLimit(), 1_000_000) / 8));
 
@@ -26,11 +30,12 @@ const mostPipes = () => Math.max(1, Math.floor(Math.min(descriptorLimit(), 1_000
  * @throws Error where it does
  */
 export async function openDataPlane(
-  { relay, threads, limits }: GatewayConfig,
+  config: GatewayConfig,
   options: Omit<ThreadsOptions, 'count' | 'kernel' | 'pipeLimits'>,
 ): Promise<DataPlane> {
+  const { relay, limits } = config;
   if (relay.mode === 'streams') return { kind: 'streams' };
-  const count = threads === 'auto' ? automaticThreads() : threads;
+  const count = threadCount(config);
   const pipeLimits = { mostPipes: Math.ceil(mostPipes() / count), pipeBytes: limits.relayPipeBytes };
   const opened =
     count === 1 ? await openLoop(pipeLimits) : await openThreads({ ...options, count, pipeLimits });

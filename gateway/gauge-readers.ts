@@ -37,6 +37,7 @@ export function gaugeReaders(parts: MeasuredParts): GaugeReaders {
     ...nameReaders(parts),
     ...passwordReaders(parts.verifier),
     sallyport_sessions_open: () => gateway.sessions.total,
+    sallyport_client_connections_waiting: () => gateway.sessions.waiting,
     sallyport_origin_connections_idle: () => gateway.pools.idle + inThreads(parts, 'originsIdle'),
     sallyport_origin_requests_waiting: () => gateway.pools.waiting + inThreads(parts, 'originsWaiting'),
     sallyport_log_records_total: () => [

@@ -89,7 +89,7 @@ export class Listeners {
       gateway: this.#gateway,
       ways,
       acceptFailed: this.#events.acceptFailed,
-      isFull: () => this.#gateway.sessions.total + this.#waitingConnections() >= this.#mostConnections,
+      isFull: () => this.#gateway.sessions.connections >= this.#mostConnections,
       servePlainHttp: (_, client, session) => http.servePlainHttp(client.intoChannel(), session),
     });
     const stop = () => {
@@ -130,10 +130,6 @@ export class Listeners {
     const endpoint = await listen(server, listener);
     server.on('error', this.#events.acceptFailed);
     return { stop, endpoint };
-  }
-
-  #waitingConnections(): number {
-    return this.#accepting.reduce((sum, { http }) => sum + http.waiting, 0);
   }
 
   /** For the connections that come after. */

@@ -10,7 +10,8 @@ import { createUserVerifier, prepareToVerify, type UserVerifier } from './admiss
 import { Attestation } from './attestation.ts';
 import { ClusterLink } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
-import { type DataPlane, openDataPlane } from './data-plane.ts';
+import { type DataPlane, openDataPlane, threadCount } from './data-plane.ts';
+import { type DescriptorShares, shareDescriptors } from './descriptor-shares.ts';
 import { EgressAddresses } from './egress-addresses.ts';
 import type { LoopWays } from './entry/loop-client.ts';
 import { OriginPools } from './exit/origin-pools.ts';
@@ -41,8 +42,6 @@ import type { Session } from './session/session.ts';
 import { answerQuestion } from './threads/answer-questions.ts';
 import type { ControlThread, DataPlaneThreads } from './threads/data-plane-threads.ts';
 
-/** Descriptors kept free of sessions: log, admin, DNS, origins' kept connections, configuration files. */
-const reservedDescriptors = 128;
 /** How often open sessions are looked at for a progress line, and for rules that have expired. */
 const sweepMs = 1_000;
 /** How long the rest of the decision log may take to be written at the end. */
@@ -92,7 +91,7 @@ class RunningGateway {
   readonly #mostConnections: number;
   readonly #exit = Promise.withResolvers<number>();
   readonly #counts = new OpenCounts();
-  readonly #mostByDescriptors: number;
+  readonly #shares: DescriptorShares;
   readonly #listeners: Listeners;
   /** Of the data-plane threads. */
   readonly #tallies: SessionTally[] = [];
@@ -113,7 +112,7 @@ class RunningGateway {
     const { config } = configuration.holder.current();
     this.#messages = createMessages(config.log.messages);
     this.#log = new DecisionLog({ ...config.log, onTrouble: error => this.#logTrouble(error) });
-    this.#mostByDescriptors = Math.max(8, Math.floor((descriptorLimit() - reservedDescriptors) / 2));
+    this.#shares = shareDescriptors(descriptorLimit(), config.limits, threadCount(config));
     const sessions = new SessionRegistry({
       current: configuration.holder.current,
       counts: this.#counts,
@@ -123,7 +122,7 @@ class RunningGateway {
         append: line => this.#log.append(line),
         reportInternal: session => this.#reportInternal(session),
       }),
-      mostByDescriptors: this.#mostByDescriptors,
+      mostByDescriptors: this.#shares.sessions,
       refuseAll: () => this.#refusal(),
     });
     this.#egress = new EgressAddresses(configuration.holder, sessions, () => this.#threads?.dialled ?? []);
@@ -135,7 +134,8 @@ class RunningGateway {
       local: this.#egress.local,
       cluster: null,
     };
-    this.#gateway = { holder: configuration.holder, sessions, admission, pools: new OriginPools() };
+    const pools = new OriginPools(this.#shares.idleOrigins);
+    this.#gateway = { holder: configuration.holder, sessions, admission, pools };
     this.#attestation = new Attestation({
       current: configuration.holder.current,
       sources: () => this.#egress.sources(),
@@ -146,14 +146,14 @@ class RunningGateway {
       tell: (level, fields, text) => this.#messages[level](fields, text),
     });
     this.#metrics = new Metrics(this.#readers(), this.#tallies);
-    const most = Math.min(config.limits.sessions, this.#mostByDescriptors);
+    const most = Math.min(config.limits.sessions, this.#shares.sessions);
     this.#mostConnections = most + Math.ceil(most / 10) + 16;
     this.#listeners = new Listeners(this.#gateway, this.#mostConnections, {
       acceptFailed: error => this.#acceptFailed(error),
     });
-    if (this.#mostByDescriptors < config.limits.sessions)
+    if (this.#shares.sessions < config.limits.sessions)
       this.#messages.warn(
-        { sessions: this.#mostByDescriptors },
+        { sessions: this.#shares.sessions },
         'fewer sessions than limits.sessions: the process may not open more files (ulimit -n)',
       );
   }
@@ -193,7 +193,8 @@ class RunningGateway {
     const dataPlane = await openDataPlane(config, {
       openCounts: this.#counts,
       knowsCluster: config.kubernetes !== undefined,
-      mostByDescriptors: this.#mostByDescriptors,
+      mostByDescriptors: this.#shares.sessions,
+      mostIdleOrigins: this.#shares.idleOrigins,
       mostConnections: this.#mostConnections,
       control: this.#control(),
     });

@@ -37,22 +37,11 @@ export class DirectClients<Kind extends Channel = Channel> {
   readonly handOver: HandOver<Kind>;
   readonly waits = new Waits();
   readonly #open = new Set<DirectClient<Kind>>();
-  #waiting = 0;
 
   constructor(gateway: Gateway, listenerName: string, handOver: HandOver<Kind>) {
     this.gateway = gateway;
     this.listenerName = listenerName;
     this.handOver = handOver;
-  }
-
-  /** Connections that wait for a request; the others are their sessions'. */
-  get waiting(): number {
-    return this.#waiting;
-  }
-
-  /** A connection begins to wait, or ends to. */
-  countWaiting(delta: 1 | -1): void {
-    this.#waiting += delta;
   }
 
   get limits(): Limits {
@@ -152,7 +141,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
   #setWaiting(isWaiting: boolean): void {
     if (this.#isWaiting === isWaiting) return;
     this.#isWaiting = isWaiting;
-    this.#clients.countWaiting(isWaiting ? 1 : -1);
+    this.#clients.gateway.sessions.connectionsWait(isWaiting ? 1 : -1);
   }
 
   #forget(): void {

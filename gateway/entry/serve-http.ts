@@ -33,8 +33,6 @@ export interface ListenerServer {
   servePlainHttp(channel: Channel, firstSession: Session): void;
   /** The same for Node's parser, from the next request on; the session is null where one was served before. */
   readRequests(socket: Socket, firstSession: Session | null, peer: Peer): void;
-  /** Connections that wait for a request, and so are no session's. */
-  readonly waiting: number;
   /** Closes the kept HTTP connections that wait for a request, and no other. */
   closeIdle(): void;
 }
@@ -76,9 +74,6 @@ export function createListenerServer(gateway: Gateway, listener: ListenerConfig)
     server,
     servePlainHttp,
     readRequests,
-    get waiting() {
-      return direct.waiting + requests.waiting;
-    },
     closeIdle() {
       direct.closeIdle();
       requests.closeIdle();
@@ -123,6 +118,8 @@ class HttpSessions {
   readonly #open = new Set<Socket>();
   /** Those of them that have a session. */
   readonly #busy = new Set<Socket>();
+  /** As it was last told: the others wait for their next request. */
+  #waiting = 0;
   readonly #peers = new WeakMap<Socket, Peer>();
   /** Refused, and read on for a moment: what still comes, or does not, is no session of its own. */
   readonly #refused = new WeakSet<Socket>();
@@ -134,8 +131,10 @@ class HttpSessions {
     this.#listener = listener;
   }
 
-  get waiting(): number {
-    return this.#open.size - this.#busy.size;
+  #countWaiting(): void {
+    const waiting = this.#open.size - this.#busy.size;
+    this.#gateway.sessions.connectionsWait(waiting - this.#waiting);
+    this.#waiting = waiting;
   }
 
   /** A connection for Node's parser. A session that was begun at accept is recorded even if no request ever comes whole. */
@@ -149,6 +148,7 @@ class HttpSessions {
       session.protocol = 'http';
       session.onCut(() => socket.destroy());
     }
+    this.#countWaiting();
     socket.once('close', () => {
       this.#leaveHttp(socket);
       if (!session || !this.#first.delete(socket)) return;
@@ -163,10 +163,12 @@ class HttpSessions {
     const serving = { session, res };
     this.#serving.set(req.socket, serving);
     this.#busy.add(req.socket);
+    this.#countWaiting();
     res.once('close', () => {
       if (this.#serving.get(req.socket) !== serving) return;
       this.#serving.delete(req.socket);
       this.#busy.delete(req.socket);
+      this.#countWaiting();
     });
     void forwardRequest(this.#gateway, session, req, res, options);
   }
@@ -222,6 +224,7 @@ class HttpSessions {
   #leaveHttp(socket: Socket): void {
     this.#open.delete(socket);
     this.#busy.delete(socket);
+    this.#countWaiting();
   }
 
   /** Requests that came before on the same connection are answered first. */

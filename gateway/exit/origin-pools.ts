@@ -61,6 +61,14 @@ export class OriginPools {
   /** In order of last use, the oldest first. */
   readonly #pools = new Map<string, OriginPool>();
   readonly #poolOf = new WeakMap<OriginConnection, OriginPool>();
+  /** The idle connections of all pools, the one that has been idle longest first. */
+  readonly #idle = new Set<OriginConnection>();
+  readonly #mostIdle: number;
+
+  /** @param mostIdle connections that are kept; the one that has been idle longest makes room for the next */
+  constructor(mostIdle: number) {
+    this.#mostIdle = mostIdle;
+  }
 
   /** How to connect from now on; by Node's sockets until this is called. */
   connectBy<Exit>(connector: Connector<Exit>): void {
@@ -69,17 +77,13 @@ export class OriginPools {
 
   /** Connections that wait for a request, for metrics. */
   get idle(): number {
-    return this.#sum(pool => pool.idle.length);
+    return this.#idle.size;
   }
 
   /** Requests that wait for a connection, for metrics. */
   get waiting(): number {
-    return this.#sum(pool => pool.waiting.size);
-  }
-
-  #sum(of: (pool: OriginPool) => number): number {
     let sum = 0;
-    for (const pool of this.#pools.values()) sum += of(pool);
+    for (const pool of this.#pools.values()) sum += pool.waiting.size;
     return sum;
   }
 
@@ -91,8 +95,7 @@ export class OriginPools {
     const { permit } = wanted;
     if (wanted.hasBody) await loadClients();
     const pool = this.#use(keyOf(permit, wanted.identity), limits);
-    let kept = wanted.fresh ? undefined : pool.idle.pop();
-    while (kept?.dead) kept = pool.idle.pop();
+    const kept = wanted.fresh ? undefined : this.#takeIdle(pool);
     if (kept) {
       pool.busy += 1;
       return kept;
@@ -122,8 +125,25 @@ export class OriginPools {
     else if (connection.dead) this.#leave(pool);
     else if (!handToWaiter(pool, connection)) {
       pool.busy -= 1;
-      pool.idle.push(connection);
+      this.#keep(pool, connection);
     }
+  }
+
+  #takeIdle(pool: OriginPool): OriginConnection | undefined {
+    for (let last = pool.idle.pop(); last; last = pool.idle.pop()) {
+      this.#idle.delete(last);
+      if (!last.dead) return last;
+    }
+    return undefined;
+  }
+
+  #keep(pool: OriginPool, connection: OriginConnection): void {
+    pool.idle.push(connection);
+    this.#idle.add(connection);
+    if (this.#idle.size <= this.#mostIdle) return;
+    const [longest] = this.#idle;
+    this.#forget(this.#poolOf.get(longest!)!, longest!);
+    longest!.destroy();
   }
 
   /** Gives up a slot: a waiter takes it to dial for itself, or it is free. */
@@ -135,6 +155,7 @@ export class OriginPools {
 
   /** A connection that closed by itself or was destroyed. */
   #forget(pool: OriginPool, connection: OriginConnection): void {
+    this.#idle.delete(connection);
     const at = pool.idle.indexOf(connection);
     if (at >= 0) pool.idle.splice(at, 1);
     this.#dropUnused(pool);
@@ -151,8 +172,7 @@ export class OriginPools {
 
   /** Closes the idle connections of which this is so. */
   closeIdle(matches: (connection: OriginConnection) => boolean): void {
-    for (const pool of this.#pools.values())
-      for (const connection of pool.idle.filter(matches)) connection.destroy();
+    for (const connection of [...this.#idle].filter(matches)) connection.destroy();
   }
 
   #use(key: string, limits: Limits): OriginPool {
@@ -167,7 +187,10 @@ export class OriginPools {
     for (const [key, pool] of this.#pools) {
       if (pool.busy > 0) continue;
       this.#pools.delete(key);
-      for (const connection of pool.idle.splice(0)) connection.destroy();
+      for (const connection of [...pool.idle]) {
+        this.#forget(pool, connection);
+        connection.destroy();
+      }
       return;
     }
   }

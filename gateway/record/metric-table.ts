@@ -33,6 +33,11 @@ export const metricTable = {
   ],
   sallyport_authentications_waiting: ['gauge', [], 'Password checks that wait now.'],
   sallyport_authentications_remembered: ['gauge', [], 'Passwords in memory, as keyed digests.'],
+  sallyport_client_connections_waiting: [
+    'gauge',
+    [],
+    'Client connections that wait for a next plain HTTP request.',
+  ],
   sallyport_origin_connections_idle: ['gauge', [], 'Kept connections to plain HTTP origins.'],
   sallyport_origin_requests_waiting: ['gauge', [], 'Plain HTTP requests that wait for a connection.'],
   sallyport_log_records_total: [

@@ -1,6 +1,6 @@
-// How many sessions are open, altogether and of each client, in one array of numbers that the data-plane threads may
-// share: limits hold for the gateway, not for a thread. Counting takes no lock. It knows addresses as texts and no
-// session.
+// How many sessions are open, altogether and of each client, and how many client connections wait without one, in one
+// array of numbers that the data-plane threads may share: limits hold for the gateway, not for a thread. Counting takes
+// no lock. It knows addresses as texts and no session.
 //
 // A client has a slot of a table by its address: what is stored there is a hash of the address, keyed at random so that
 // nobody can choose addresses that share a slot. Two threads that count at the same moment can at worst let a client
@@ -16,9 +16,18 @@ const slots = 65_536;
 const probes = 16;
 const overflowSlot = slots;
 
-/** [total, key for places, key for marks], then mark and count of each slot. */
-const headerLength = 3;
-const length = headerLength + 2 * (slots + 1);
+/** Where the header has each number: sessions, connections that wait, keys for places and for marks. */
+const totalAt = 0;
+const waitingAt = 1;
+const placeKeyAt = 2;
+const markKeyAt = 3;
+/** After the header come mark and count of each slot. */
+const headerLength = 4;
+/** Behind the slots, of each thread the connections that wait: those of one that dies are taken back. */
+const waitingOfMembersAt = headerLength + 2 * (slots + 1);
+/** The control thread and as many data-plane threads as a configuration may ask for. */
+const mostMembers = 257;
+const length = waitingOfMembersAt + mostMembers;
 
 const markAt = (slot: number) => headerLength + 2 * slot;
 const countAt = (slot: number) => headerLength + 2 * slot + 1;
@@ -26,26 +35,31 @@ const countAt = (slot: number) => headerLength + 2 * slot + 1;
 export class OpenCounts {
   readonly shared: SharedArrayBuffer;
   readonly #numbers: Int32Array;
+  readonly #ownWaitingAt: number;
 
-  /** @param shared that of another thread's counts, to count together; without it they are new */
-  constructor(shared?: SharedArrayBuffer) {
+  /**
+   * @param shared that of another thread's counts, to count together; without it they are new
+   * @param member which of those who count together this is: 0 the control thread, then the data-plane threads
+   */
+  constructor(shared?: SharedArrayBuffer, member = 0) {
+    this.#ownWaitingAt = waitingOfMembersAt + member;
     this.shared = shared ?? new SharedArrayBuffer(length * Int32Array.BYTES_PER_ELEMENT);
     this.#numbers = new Int32Array(this.shared);
     if (shared) return;
-    this.#numbers[1] = randomInt(2 ** 31);
-    this.#numbers[2] = randomInt(2 ** 31);
+    this.#numbers[placeKeyAt] = randomInt(2 ** 31);
+    this.#numbers[markKeyAt] = randomInt(2 ** 31);
   }
 
   /** Sessions open in all threads. */
   get total(): number {
-    return Atomics.load(this.#numbers, 0);
+    return Atomics.load(this.#numbers, totalAt);
   }
 
   /** Counts one session of the client; the slot is to be given back with `leave`. */
   enter(address: string): number {
-    Atomics.add(this.#numbers, 0, 1);
-    const mark = hash(address, this.#numbers[2]!) || 1;
-    const place = hash(address, this.#numbers[1]!) & (slots - 1);
+    Atomics.add(this.#numbers, totalAt, 1);
+    const mark = hash(address, this.#numbers[markKeyAt]!) || 1;
+    const place = hash(address, this.#numbers[placeKeyAt]!) & (slots - 1);
     return this.#claim(place, mark) ?? this.#count(overflowSlot);
   }
 
@@ -55,8 +69,24 @@ export class OpenCounts {
   }
 
   leave(slot: number): void {
-    Atomics.sub(this.#numbers, 0, 1);
+    Atomics.sub(this.#numbers, totalAt, 1);
     Atomics.sub(this.#numbers, countAt(slot), 1);
+  }
+
+  /** Client connections of all threads that wait for a next request: no session has them. */
+  get waiting(): number {
+    return Atomics.load(this.#numbers, waitingAt);
+  }
+
+  /** So many more of this thread wait. */
+  wait(delta: number): void {
+    Atomics.add(this.#numbers, waitingAt, delta);
+    Atomics.add(this.#numbers, this.#ownWaitingAt, delta);
+  }
+
+  /** None of a thread wait any more: it died. */
+  forgetWaiting(member: number): void {
+    Atomics.sub(this.#numbers, waitingAt, Atomics.exchange(this.#numbers, waitingOfMembersAt + member, 0));
   }
 
   #count(slot: number): number {

@@ -50,6 +50,21 @@ export class SessionRegistry {
     return this.#options.counts.total;
   }
 
+  /** Client connections of the gateway that wait for their next request. */
+  get waiting(): number {
+    return this.#options.counts.waiting;
+  }
+
+  /** Client connections of the gateway: with a session, or waiting for one. */
+  get connections(): number {
+    return this.total + this.waiting;
+  }
+
+  /** So many more client connections of this thread wait for their next request. */
+  connectionsWait(delta: number): void {
+    this.#options.counts.wait(delta);
+  }
+
   get draining(): boolean {
     return this.#draining;
   }

@@ -46,6 +46,8 @@ export interface ThreadsOptions {
   readonly knowsCluster: boolean;
   readonly mostByDescriptors: number;
   readonly mostConnections: number;
+  /** Of each thread. */
+  readonly mostIdleOrigins: number;
   readonly pipeLimits: PipeLimits;
   readonly control: ControlThread;
 }
@@ -81,7 +83,7 @@ export class DataPlaneThreads {
   }
 
   #start(at: number, memory: ThreadMemory): Thread {
-    return new Thread(this.#options, memory, died => void this.#replace(at, died));
+    return new Thread(this.#options, memberOf(at), memory, died => void this.#replace(at, died));
   }
 
   get count(): number {
@@ -131,6 +133,7 @@ export class DataPlaneThreads {
     const closed = died.closeDescriptors(this.#options.kernel, kept);
     this.#options.control.tell('error', { thread: at, descriptors: closed }, 'a data-plane thread died');
     died.memory.threadDied();
+    this.#options.openCounts.forgetWaiting(memberOf(at));
     await new Promise(resolve => setTimeout(resolve, replaceAfterMs));
     if (!this.#ending) await this.#succeed(at, died.memory);
   }
@@ -192,6 +195,9 @@ export class DataPlaneThreads {
   }
 }
 
+/** As what a thread counts sessions and connections; the control thread is 0. */
+const memberOf = (thread: number) => thread + 1;
+
 const noReport: ThreadReport = { dialled: [], hits: new Map() };
 
 /** One thread, from its start to its end. */
@@ -211,7 +217,12 @@ class Thread {
   #given: Promise<void> = Promise.resolve();
   lastReport = noReport;
 
-  constructor(options: ThreadsOptions, memory: ThreadMemory, onDeath: (thread: Thread) => void) {
+  constructor(
+    options: ThreadsOptions,
+    member: number,
+    memory: ThreadMemory,
+    onDeath: (thread: Thread) => void,
+  ) {
     this.memory = memory;
     this.#control = options.control;
     this.openSessions = OpenSessions.memoryFor(options.mostConnections);
@@ -222,7 +233,8 @@ class Thread {
       descriptors: this.#descriptors,
       mostByDescriptors: options.mostByDescriptors,
       mostConnections: options.mostConnections,
-      threads: options.count,
+      member,
+      mostIdleOrigins: options.mostIdleOrigins,
       pipeLimits: options.pipeLimits,
       knowsCluster: options.knowsCluster,
     };

@@ -131,7 +131,7 @@ class DataPlaneThread {
     });
     const sessions = new SessionRegistry({
       current: holder.current,
-      counts: new OpenCounts(birth.openCounts),
+      counts: new OpenCounts(birth.openCounts, birth.member),
       mostByDescriptors: birth.mostByDescriptors,
       refuseAll: () => this.#refusal(holder.current()),
       observer: {
@@ -151,7 +151,7 @@ class DataPlaneThread {
       local: this.#local,
       cluster: this.#identity,
     };
-    const pools = new OriginPools();
+    const pools = new OriginPools(birth.mostIdleOrigins);
     pools.connectBy(this.#ways.connector);
     this.#gateway = { holder, sessions, admission, pools };
   }
@@ -169,7 +169,7 @@ class DataPlaneThread {
         acceptConnections(listener, descriptor, {
           gateway: this.#gateway!,
           ways: this.#ways,
-          isFull: () => this.#isFull(),
+          isFull: () => this.#gateway!.sessions.connections >= birth.mostConnections,
           acceptFailed: ({ code, message }) =>
             post({ kind: 'accept-failed', code: code ?? 'unknown', message }),
           accepted: () => this.#memory.add('accepted', 1),
@@ -191,12 +191,6 @@ class DataPlaneThread {
       };
       post({ kind: 'request', request });
     });
-  }
-
-  /** Connections that wait for a request are counted as if the other threads had as many. */
-  #isFull(): boolean {
-    const waiting = this.#direct.reduce((sum, each) => sum + each.waiting, 0);
-    return this.#gateway!.sessions.total + waiting * birth.threads >= birth.mostConnections;
   }
 
   #workloadsChanged(changes: Extract<ToThread, { kind: 'workloads' }>['changes']): void {

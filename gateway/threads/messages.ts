@@ -33,8 +33,9 @@ export interface ThreadBirth {
   readonly descriptors: SharedArrayBuffer;
   readonly mostByDescriptors: number;
   readonly mostConnections: number;
-  /** How many threads there are. */
-  readonly threads: number;
+  /** Which of those who count sessions together it is; 0 is the control thread. */
+  readonly member: number;
+  readonly mostIdleOrigins: number;
   readonly pipeLimits: PipeLimits;
   readonly knowsCluster: boolean;
 }

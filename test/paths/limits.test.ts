@@ -118,6 +118,51 @@ test('connections and queue of one plain HTTP origin: one served, one waits, the
   );
 });
 
+test('idle connections to origins altogether: the one that was idle longest makes room for the next', async t => {
+  const gateway = await start(t, { originIdleConnections: 2 });
+  const origins = await Promise.all([1, 2, 3].map(async () => during(t, await httpOrigin())));
+  const client = await connectRaw(t, { port: gateway.proxy });
+  const ask = async (at: number, path: string) => {
+    t.is((await get(client, origins[at]!.url(path))).status, 200);
+    return origins[at]!.request(path)!.peer.port;
+  };
+  const ports = [await ask(0, '/1'), await ask(1, '/2'), await ask(0, '/3'), await ask(2, '/4')];
+  t.is(ports[2], ports[0], 'two are kept');
+  await eventually(
+    () => origins[1]!.open.size === 0 || undefined,
+    'the one that was idle longest to be closed',
+  );
+  t.is((await gateway.metrics()).get('sallyport_origin_connections_idle'), 2);
+  t.is(await ask(0, '/5'), ports[0]!);
+  t.is(await ask(2, '/6'), ports[3]!);
+  t.not(await ask(1, '/7'), ports[1]);
+});
+
+for (const threads of [1, 2]) {
+  test(`connections that wait for a next request count against what may be open (threads: ${threads})`, async t => {
+    const gateway = await start(t, {}, { config: { threads, limits: { sessions: 1 } } });
+    const origin = during(t, await httpOrigin());
+    // A tenth and 16 more than sessions may be open.
+    const most = 18;
+    const clients: RawClient[] = [];
+    const waiting = async () => (await gateway.metrics()).get('sallyport_client_connections_waiting')!;
+    for (let at = 0; at < most; at++) {
+      const client = await connectRaw(t, { port: gateway.proxy });
+      clients.push(client);
+      const takesNodesParser = at % 2 === 1;
+      if (takesNodesParser) client.send(`${requestHead('POST', origin.url('/'), 'Content-Length: 4')}body`);
+      else client.send(requestHead('GET', origin.url('/')));
+      t.is((await readResponse(client)).status, 200);
+      await eventually(async () => (await waiting()) === at + 1 || undefined, `${at + 1} to wait`);
+    }
+    const oneTooMany = await openRaw({ port: gateway.proxy });
+    t.is((await oneTooMany.readAll()).length, 0, 'not even a refusal can be afforded');
+    for (const leaver of [clients[0]!, clients[1]!]) await leaver.close();
+    await eventually(async () => (await waiting()) === most - 2 || undefined, 'two to leave');
+    t.is((await tunnel(t, gateway, during(t, await echoOrigin()))).response.status, 200);
+  });
+}
+
 test('a request body over the limit: 413, by its announced length and by its chunks', async t => {
   const gateway = await start(t, { requestBodyBytes: 1000 });
   const origin = during(t, await httpOrigin());

@@ -125,6 +125,8 @@ test.serial(
     t.is(others.length, clients.length - tunnelsOf[died!]!, 'the other threads lost none');
     await eventually(() => origin.open.size === others.length || undefined, 'the origin to be let go');
     const closed = await cut(kept, keptOf[died!]!);
+    const waiting = async () => (await gateway.metrics()).get('sallyport_client_connections_waiting');
+    t.is(await waiting(), kept.length - closed.length, 'nor does any other stop to count');
     t.is(closed.length, keptOf[died!]!, 'kept HTTP connections are cut too, the dead thread’s and no others');
     const stillKept = kept.filter(client => !closed.includes(client));
     for (const client of stillKept) t.is((await get(client, web.url('/after'))).status, 200);

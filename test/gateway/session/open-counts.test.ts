@@ -69,6 +69,26 @@ test('two that share memory count together, whoever takes back', t => {
   t.is(one.total, 1);
 });
 
+test('connections that wait are counted together; those of a thread that died are taken back, and no others', t => {
+  const control = new OpenCounts();
+  const threads = [1, 2].map(member => new OpenCounts(control.shared, member));
+  control.wait(1);
+  threads[0]!.wait(3);
+  threads[1]!.wait(5);
+  threads[1]!.wait(-1);
+  t.deepEqual(
+    [control, ...threads].map(counts => counts.waiting),
+    [8, 8, 8],
+  );
+  control.forgetWaiting(2);
+  control.forgetWaiting(2);
+  t.is(threads[0]!.waiting, 4);
+  threads[0]!.wait(-3);
+  control.wait(-1);
+  t.is(control.waiting, 0);
+  t.is(control.total, 0, 'they are no sessions');
+});
+
 test('where a client is counted cannot be told from its address', t => {
   const places = Array.from({ length: 20 }, () => new OpenCounts().enter('10.0.0.1'));
   t.true(new Set(places).size > 10);
