@@ -156,7 +156,7 @@ function watchResponse(session: Session, res: ServerResponse): Leaving {
     session.close('client-gone');
     leaving.leave();
   });
-  session.onCut(() => res.destroy());
+  session.carriedBy(res);
   return leaving;
 }
 

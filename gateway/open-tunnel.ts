@@ -10,7 +10,7 @@ import type { TunnelGateway } from './gateway.ts';
 import type { Hello } from './relay/client-hello.ts';
 import type { RelayOptions } from './relay/relay-options.ts';
 import type { Failure } from './session/failure.ts';
-import type { Dialled, Session } from './session/session.ts';
+import { type Dialled, noneAllowed, type Session } from './session/session.ts';
 
 /** How one protocol answers: bytes for each outcome. */
 export interface TunnelReplies {
@@ -31,7 +31,7 @@ export async function openTunnel<Exit>(
   replies: TunnelReplies,
 ): Promise<boolean> {
   const { leaving, over } = client.watchLeaving();
-  session.onCut(() => client.destroy());
+  session.carriedBy(client);
   try {
     const admitted = admit(gateway.admission, session, request, leaving);
     const permit = admitted instanceof Promise ? await admitted : admitted;
@@ -46,7 +46,7 @@ export async function openTunnel<Exit>(
     client.write(replies.established(dialled));
     session.stage = 'relay';
     gateway.sessions.opened(session);
-    session.allowed = [];
+    session.allowed = noneAllowed;
     client.relay(socket, session, new RelayedSession(session));
     return true;
   } catch (error) {

@@ -23,7 +23,7 @@ export async function upgradeRequest(
   head: Buffer,
 ): Promise<void> {
   const { leaving } = watchLeaving(client);
-  session.onCut(() => client.destroy());
+  session.carriedBy(client);
   try {
     const { limits } = session.snapshot.config;
     const request = takeRequest(session, 'upgrade', req);

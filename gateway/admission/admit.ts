@@ -2,7 +2,7 @@
 // The only maker of permits. It opens no connection. Every fact it learns is noted in the session as it goes, so
 // that the record of a refused session says as much as that of an allowed one.
 
-import { type IpAddress, parseAddress } from '../../config/policy/address.ts';
+import type { IpAddress } from '../../config/policy/address.ts';
 import { decideByAddress, decideByName, decideUnresolved } from '../../config/policy/decide.ts';
 import type { Decision, PolicyClient, Question } from '../../config/policy/decision.ts';
 import type { Destination } from '../../config/policy/destination.ts';
@@ -82,8 +82,12 @@ function decide(
 function explainDenial(explainer: DenialExplainer, session: Session, error: unknown): void {
   const { policy, config } = session.snapshot;
   const [forbidden] = session.forbidden;
-  const address = forbidden === undefined ? null : parseAddress(forbidden);
-  session.nearest = explainer.explain(policy, session.question!, address, config.limits.explainedDenials);
+  session.nearest = explainer.explain(
+    policy,
+    session.question!,
+    forbidden ?? null,
+    config.limits.explainedDenials,
+  );
   if (session.nearest?.forClient && error instanceof Failure) error.hint = hintOf(session.nearest);
 }
 
@@ -115,7 +119,7 @@ function resolveName(
   const { dns, limits } = session.snapshot.config;
   const resolved = (addresses: readonly IpAddress[]) => {
     session.resolveMs = performance.now() - before;
-    session.resolved = addresses.map(address => address.text);
+    session.resolved = addresses;
     return addresses;
   };
   const failed = (error: unknown) => {
@@ -152,15 +156,12 @@ function decideAddresses(
     address,
     decision: decideByAddress(policy, question, address),
   }));
-  const denial = decided.find(({ decision }) => decision.verdict === 'deny');
-  const allowed = denial ? decided.filter(({ decision }) => decision.verdict === 'allow') : decided;
-  if (denial) {
-    session.forbidden = decided
-      .filter(({ decision }) => decision.verdict === 'deny')
-      .map(({ address }) => address.text);
-    if (allowed.length === 0 || config.guard.onForbiddenAnswer === 'Refuse')
-      throw refuse(session, denial.decision, 'denied-by-address');
-  }
+  const allowed = decided.filter(({ decision }) => decision.verdict === 'allow');
+  const denied = decided.filter(({ decision }) => decision.verdict === 'deny');
+  const [denial] = denied;
+  if (denial) session.forbidden = denied.map(({ address }) => address);
+  if (denial && (allowed.length === 0 || config.guard.onForbiddenAnswer === 'Refuse'))
+    throw refuse(session, denial.decision, 'denied-by-address');
   session.allowed = allowed;
   session.decision = allowed[0]!.decision;
   return allowed;

@@ -91,7 +91,6 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
   #isClosing = false;
   #isStalled = false;
   #isWaiting = false;
-  readonly #destroy = () => this.#channel.destroy();
 
   constructor(clients: DirectClients<Kind>, channel: Kind, first: Session) {
     this.#clients = clients;
@@ -100,7 +99,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
     this.#port = first.clientPort;
     this.#first = first;
     first.protocol = 'http';
-    first.onCut(this.#destroy);
+    first.carriedBy(channel);
     channel.user = this;
   }
 
@@ -209,7 +208,7 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
       this.#address,
       this.#port,
     );
-    session.onCut(this.#destroy);
+    session.carriedBy(this.#channel);
     return session;
   }
 

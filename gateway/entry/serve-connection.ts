@@ -7,7 +7,7 @@ import type { TunnelGateway } from '../gateway.ts';
 import { openTunnel, type TunnelReplies } from '../open-tunnel.ts';
 import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
-import type { Session } from '../session/session.ts';
+import { httpFacts, type Session } from '../session/session.ts';
 import type { ClientConnection } from './client-connection.ts';
 import { type ConnectRequest, HeadMachine, parseConnectHead } from './connect-head.ts';
 import { connectEstablished, httpRefusal, httpRefusalBytes } from './http-replies.ts';
@@ -26,7 +26,7 @@ export async function serveConnection<Exit, Client extends ClientConnection<Exit
   servePlainHttp: ServePlainHttp<Client>,
 ): Promise<void> {
   const session = gateway.sessions.begin(listener.name, client.address, client.port);
-  session.onCut(() => client.destroy());
+  session.carriedBy(client);
   let handedOver = false;
   try {
     const first = await readFirstMessage(client, listener, session);
@@ -51,7 +51,7 @@ function serveConnect<Exit>(
   lines: string[],
 ): boolean | Promise<boolean> {
   session.protocol = 'connect';
-  session.http = { method: 'CONNECT' };
+  session.http = httpFacts('CONNECT');
   const replies = connectReplies(session);
   let request: ConnectRequest;
   try {
@@ -154,7 +154,7 @@ function answerUnread(
   else {
     const refusal = httpRefusal(failure, session.id);
     if (listener.protocols.includes('http') || failure.kind === 'unknown-protocol') {
-      session.http = { method: '', status: refusal.status };
+      session.http = httpFacts('', refusal.status);
       client.refuse(httpRefusalBytes(refusal));
     } else client.destroy();
   }

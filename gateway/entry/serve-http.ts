@@ -14,7 +14,7 @@ import { keepAliveSeconds } from '../os/loop-socket.ts';
 import { noBytes } from '../os/no-bytes.ts';
 import { endStreamWith } from '../os/stream-channel.ts';
 import { Failure } from '../session/failure.ts';
-import type { Peer, Session } from '../session/session.ts';
+import { httpFacts, type Peer, type Session } from '../session/session.ts';
 import { upgradeRequest } from '../upgrade-request.ts';
 import { checkConnectFields, connectTarget } from './connect-head.ts';
 import { DirectClients } from './direct-client.ts';
@@ -146,7 +146,7 @@ class HttpSessions {
       this.#busy.add(socket);
       this.#first.set(socket, session);
       session.protocol = 'http';
-      session.onCut(() => socket.destroy());
+      session.carriedBy(socket);
     }
     this.#countWaiting();
     socket.once('close', () => {
@@ -176,7 +176,7 @@ class HttpSessions {
   refuseExpectation(req: IncomingMessage, res: ServerResponse): void {
     const session = this.#begin(req.socket);
     session.protocol = 'http';
-    session.http = { method: req.method! };
+    session.http = httpFacts(req.method!);
     const failure = session.fail(new Failure('expectation-failed', 'an Expect other than 100-continue'));
     const { status, reason, fields, body } = httpRefusal(failure, session.id);
     session.http.status = status;
@@ -189,7 +189,7 @@ class HttpSessions {
     const session = this.#begin(socket);
     session.protocol = 'connect';
     session.stage = 'parse';
-    session.http = { method: 'CONNECT' };
+    session.http = httpFacts('CONNECT');
     this.#leaveHttp(socket);
     takeBack(socket, head);
     await this.#answered(socket);
@@ -268,7 +268,7 @@ class HttpSessions {
     session.protocol = 'http';
     session.stage = 'parse';
     const refusal = httpRefusal(session.fail(failure), session.id);
-    session.http = { method: '', status: refusal.status };
+    session.http = httpFacts('', refusal.status);
     session.finish();
     endStreamWith(socket, httpRefusalBytes(refusal));
   }

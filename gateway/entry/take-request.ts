@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { AdmissionRequest } from '../admission/admit.ts';
-import type { Session } from '../session/session.ts';
+import { httpFacts, type Session } from '../session/session.ts';
 import { checkVersion } from './http-fields.ts';
 import { loggedPath, type ProxyRequest, parseProxyRequest } from './proxy-request.ts';
 
@@ -18,7 +18,7 @@ export function takeRequest(
 ): ProxyRequest {
   session.protocol = protocol;
   session.stage = 'parse';
-  session.http = { method: req.method! };
+  session.http = httpFacts(req.method!);
   checkVersion(req.httpVersion);
   const { requestHeadFields } = session.snapshot.config.limits;
   const request = parseProxyRequest(req.method!, req.url!, req.rawHeaders, requestHeadFields, before);

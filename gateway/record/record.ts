@@ -3,6 +3,7 @@
 // test.
 
 import type { PodWorkload } from '../../config/cluster.ts';
+import type { IpAddress } from '../../config/policy/address.ts';
 import type { Decision, Workload } from '../../config/policy/decision.ts';
 import type { Session } from '../session/session.ts';
 
@@ -129,8 +130,8 @@ const quoted = (text: string): string => (needsNoEscape.test(text) ? `"${text}"`
 
 const quotedOrNull = (text: string | null): string => (text === null ? 'null' : quoted(text));
 
-const quotedList = (texts: readonly string[]): string =>
-  texts.length === 0 ? '[]' : `[${texts.map(quoted).join(',')}]`;
+const addressList = (addresses: readonly IpAddress[]): string =>
+  addresses.length === 0 ? '[]' : `[${addresses.map(({ text }) => quoted(text)).join(',')}]`;
 
 /** What JSON.stringify makes of a thousandth, by thousandths: empty, `.001`, `.002` and so on. */
 const thousandths = Array.from({ length: 1000 }, (_, count) => String(count / 1000).slice(1));
@@ -184,7 +185,7 @@ function destinationText(session: Session): string {
   const named = destination
     ? `"host":${quoted(destination.host)},"port":${destination.port}`
     : `"host":null,"port":null${asked === null ? '' : `,"asked":${quoted(asked.slice(0, 256))}`}`;
-  const addresses = `"resolved":${quotedList(resolved)},"forbidden":${quotedList(forbidden)}`;
+  const addresses = `"resolved":${addressList(resolved)},"forbidden":${addressList(forbidden)}`;
   return `{${named},${addresses},"address":${quotedOrNull(dialled ? dialled.address : null)}}`;
 }
 
@@ -218,8 +219,8 @@ function shownOf({ verdict, tier, policy, rule, reason, generation, origin, woul
 
 function httpMember({ http }: Session): string {
   if (!http) return '';
-  const path = http.path === undefined ? '' : `,"path":${quoted(http.path)}`;
-  const status = http.status === undefined ? '' : `,"status":${http.status}`;
+  const path = http.path === null ? '' : `,"path":${quoted(http.path)}`;
+  const status = http.status === null ? '' : `,"status":${http.status}`;
   return `"http":{"method":${quoted(http.method)}${path}${status}},`;
 }
 

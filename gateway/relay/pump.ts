@@ -12,6 +12,7 @@ import type { PipePool } from '../os/pipe-pool.ts';
 import { systemErrorName } from '../os/system-calls.ts';
 import { WheelTimer } from '../os/timer-wheel.ts';
 import type { Failure } from '../session/failure.ts';
+import type { Carrier } from '../session/session.ts';
 import { accessDeniedAlert, type Hello } from './client-hello.ts';
 import { type GatedRelay, HelloGate } from './hello-gate.ts';
 import type { RelayObserver, RelayOptions } from './relay-options.ts';
@@ -71,7 +72,7 @@ export interface EarlyBytes {
   down: Buffer | null;
 }
 
-class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
+class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
   readonly #loop: EventLoop;
   readonly #pipes: PipePool;
   readonly #observer: RelayObserver;
@@ -107,7 +108,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     const [client, exit] = [this.#up.from, this.#up.to];
     client.user = this;
     exit.user = this;
-    this.#observer.onCut(() => this.#abort());
+    this.#observer.carriedBy(this);
     this.#loop.setTimer(this, Math.min(this.#silenceMs, keepAliveAfterMs));
     this.#down.held = down;
     if (up !== null && up.length > 0) this.#pass(up);
@@ -160,7 +161,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     const left = this.#lastMoveMs + this.#silenceMs - this.#loop.now;
     if (left <= 0) {
       this.#observer.close('idle-timeout');
-      this.#abort();
+      this.destroy();
       return;
     }
     if (!this.#keepsAlive) {
@@ -308,7 +309,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
 
   #brokeBy(socket: LoopSocket, code: string): void {
     this.#observer.close(socket === this.#up.from ? 'client-reset' : 'destination-reset', code);
-    this.#abort();
+    this.destroy();
   }
 
   #close(): void {
@@ -317,7 +318,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay {
     this.#end();
   }
 
-  #abort(): void {
+  destroy(): void {
     if (this.#isOver) return;
     this.#up.from.abort();
     this.#up.to.abort();

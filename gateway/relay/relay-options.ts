@@ -1,7 +1,7 @@
 // What a relay is told and what it tells, whichever way it moves the bytes.
 
 import type { Failure } from '../session/failure.ts';
-import type { CloseReason } from '../session/session.ts';
+import type { Carrier, CloseReason } from '../session/session.ts';
 import type { Hello } from './client-hello.ts';
 
 /** What the relay tells while it runs; the session is one. */
@@ -10,7 +10,7 @@ export interface RelayObserver {
   bytesDown: number;
   sawFirstByte(): void;
   close(reason: CloseReason, detail?: string | null): void;
-  onCut(cut: (reason: CloseReason) => void): void;
+  carriedBy(carrier: Carrier): void;
 }
 
 interface RelayLimits {

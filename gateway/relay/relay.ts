@@ -34,7 +34,7 @@ export async function relay(
     ended(destination, 'destination-reset', observer, abort),
   ]);
   for (const socket of [client, destination]) socket.setTimeout(idleTimeout, idle);
-  observer.onCut(abort);
+  observer.carriedBy({ destroy: abort });
   pumpUp(client, destination, observer, options);
   pumpDown(client, destination, observer);
   const wait = Math.min(idleTimeout, halfCloseTimeout);

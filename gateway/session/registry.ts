@@ -83,15 +83,18 @@ export class SessionRegistry {
     const slot = counts.enter(clientAddress);
     const overLimit = this.#limitReached(snapshot, counts.inSlot(slot));
     const origin = { listener, clientAddress, clientPort, snapshot, overLimit, earlierMs };
-    const session: Session = new Session(origin, () => {
-      this.#leave(session);
-      this.#options.observer.finished(session);
-      if (this.#open.size === 0) this.#onEmpty?.();
-    });
+    const session = new Session(origin, this.#finished);
     this.#open.set(session, slot);
     this.#options.observer.noted?.(session, slot);
     return session;
   }
+
+  /** One for all sessions: each would keep its own for as long as it is open. */
+  readonly #finished = (session: Session) => {
+    this.#leave(session);
+    this.#options.observer.finished(session);
+    if (this.#open.size === 0) this.#onEmpty?.();
+  };
 
   /** The session's tunnel is open, or its request on its way. */
   opened(session: Session): void {

@@ -43,6 +43,9 @@ export interface DecidedAddress {
   readonly decision: Decision;
 }
 
+const noAddresses: readonly IpAddress[] = Object.freeze([]);
+export const noneAllowed: readonly DecidedAddress[] = Object.freeze([]);
+
 /** The connection a session dialled. */
 export interface Dialled {
   address: string;
@@ -53,11 +56,29 @@ export interface Dialled {
   pool: string | null;
 }
 
+/** A connection, a response, a relay: whatever ends with all of its sockets. */
+export interface Carrier {
+  destroy(): void;
+}
+
+/** What was asked for by HTTP, and how it was answered. */
+export interface HttpFacts {
+  method: string;
+  path: string | null;
+  status: number | null;
+}
+
+export const httpFacts = (method: string, status: number | null = null): HttpFacts => ({
+  method,
+  path: null,
+  status,
+});
+
 let sequence = 0;
-const prefix = randomFillSync(Buffer.alloc(6)).toString('hex');
+const prefix = `${randomFillSync(Buffer.alloc(6)).toString('hex')}-`;
 
 /** Unique over restarts and replicas: 48 random bits of the process and a counter. */
-const nextId = () => `${prefix}-${(++sequence).toString(36)}`;
+const nextId = () => prefix + (++sequence).toString(36);
 
 export class Session {
   readonly id: string;
@@ -79,16 +100,16 @@ export class Session {
   /** What the client sent as its destination, escaped and cut, where it could not be parsed. */
   destinationText: string | null = null;
   question: Question | null = null;
-  resolved: string[] = [];
+  resolved = noAddresses;
   /** Those of `resolved` that policy or guard forbids. */
-  forbidden: string[] = [];
+  forbidden = noAddresses;
   decision: Decision | null = null;
   /** For a denial, the rule that came nearest to allowing it. */
   nearest: NearestRule | null = null;
   /** The allowed addresses until one is dialled; the decision on that becomes `decision`. */
-  allowed: readonly DecidedAddress[] = [];
+  allowed = noneAllowed;
   dialled: Dialled | null = null;
-  http: { method: string; path?: string; status?: number } | null = null;
+  http: HttpFacts | null = null;
   socksReply: number | null = null;
   /** What the client's first bytes in a tunnel were; null before they came. */
   tls: { hello: 'tls' | 'other' | 'unreadable'; sni: string | null; ech: boolean } | null = null;
@@ -107,7 +128,7 @@ export class Session {
 
   readonly #startedAt: number;
   readonly #onFinish: (session: Session) => void;
-  #cut: ((reason: CloseReason) => void) | null = null;
+  #carrier: Carrier | null = null;
   #finished = false;
 
   constructor(origin: SessionOrigin, onFinish: (session: Session) => void) {
@@ -156,28 +177,28 @@ export class Session {
     return failure;
   }
 
-  /** Says how this session can be cut while its sockets are open. */
-  onCut(cut: (reason: CloseReason) => void): void {
-    this.#cut = cut;
+  /** Says what carries this session now: to be destroyed where the session is cut. */
+  carriedBy(carrier: Carrier): void {
+    this.#carrier = carrier;
   }
 
   /** Ends the session from outside: drain, policy change. */
   cut(reason: CloseReason, detail: string | null = null): void {
     this.close(reason, detail);
-    this.#cut?.(reason);
+    this.#carrier?.destroy();
   }
 
   /** Another thread goes on with it under another id: it leaves no record here. */
   moveAway(): void {
     this.#finished = true;
-    this.#cut = null;
+    this.#carrier = null;
   }
 
   /** Hands the session over, once; from the one `finally` of its path. */
   finish(): void {
     if (this.#finished) return;
     this.#finished = true;
-    this.#cut = null;
+    this.#carrier = null;
     this.totalMs = this.elapsedMs();
     this.#onFinish(this);
   }

@@ -30,7 +30,7 @@ export async function admittedSession(policy: CompiledPolicy, asked: RandomQuest
   const session = new Session(origin, () => {});
   const { destination, http } = question;
   const { user } = question.client;
-  if (http) session.http = { ...http };
+  if (http) session.http = { ...http, status: null };
   const credentials = user === null ? null : { user, password: '' };
   const request = { destination, credentials, ...(http && { http }) };
   const permit = await Promise.try(admit, admissionOf(resolved), session, request, new Leaving()).catch(

@@ -3,6 +3,7 @@
 
 import test from 'ava';
 import fc from 'fast-check';
+import type { IpAddress } from '../../../config/policy/address.ts';
 import type { Decision } from '../../../config/policy/decision.ts';
 import type { Snapshot } from '../../../config/snapshot.ts';
 import { gatewayIdentity, recordLine } from '../../../gateway/record/record.ts';
@@ -38,8 +39,8 @@ function plainLine(session: Session, event: 'session' | 'progress', time: string
       host: destination?.host ?? null,
       port: destination?.port ?? null,
       asked: destination ? undefined : (session.destinationText?.slice(0, 256) ?? undefined),
-      resolved: session.resolved,
-      forbidden: session.forbidden,
+      resolved: session.resolved.map(address => address.text),
+      forbidden: session.forbidden.map(address => address.text),
       address: dialled?.address ?? null,
     },
     decision: decision
@@ -60,7 +61,13 @@ function plainLine(session: Session, event: 'session' | 'progress', time: string
       port: dialled?.sourcePort ?? null,
       pool: dialled?.pool ?? undefined,
     },
-    http: session.http ?? undefined,
+    http: session.http
+      ? {
+          method: session.http.method,
+          path: session.http.path ?? undefined,
+          status: session.http.status ?? undefined,
+        }
+      : undefined,
     socks: session.socksReply === null ? undefined : { reply: session.socksReply },
     tls: session.tls ? { ...session.tls, serverFirst: session.serverFirst } : undefined,
     stage: session.stage,
@@ -89,6 +96,7 @@ const text = fc.oneof(
 const nullable = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: null });
 const port = fc.integer({ min: 0, max: 65_535 });
 const count = fc.maxSafeNat();
+const addresses = fc.array(text.map(word => ({ text: word }) as IpAddress));
 const duration = nullable(
   fc.oneof(
     fc.double({ min: 0, max: 1e9, noNaN: true }),
@@ -122,10 +130,7 @@ const decision = fc.record(
   },
   { requiredKeys: ['verdict', 'tier', 'policy', 'rule', 'reason', 'generation', 'origin'] },
 );
-const http = fc.oneof(
-  fc.record({ method: text, path: text, status: count }, { requiredKeys: ['method'] }),
-  fc.record({ method: text, status: count }),
-);
+const http = fc.record({ method: text, path: nullable(text), status: nullable(count) });
 
 const origin = fc.record({
   listener: text,
@@ -142,8 +147,8 @@ const facts: fc.Arbitrary<Facts> = fc.record({
   workload: nullable(workload),
   destination: nullable(fc.record({ host: text, port })),
   destinationText: nullable(text),
-  resolved: fc.array(text),
-  forbidden: fc.array(text),
+  resolved: addresses,
+  forbidden: addresses,
   decision: nullable(decision),
   nearest: nullable(
     fc.record({ policy: text, rule: nullable(text), lacks: fc.array(text), forClient: fc.boolean() }),
