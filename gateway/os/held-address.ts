@@ -3,7 +3,8 @@
 // Threats: two hosts with one address (asked for before it is added, listened for while it is held); an address that
 // outlives its holder (the kernel removes it when the time given is over, whatever this process does by then); a
 // process that was stopped and goes on as if no time had passed (the time is looked at after every wait, and once more
-// after the address was added); a switch that drops the first announcement (they are repeated).
+// after the address was added; one stopped between that look and the frame says one thing too late); a switch that drops
+// the first announcement (they are repeated).
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IpAddress } from '../../config/policy/address.ts';

@@ -79,6 +79,8 @@ for (const address of ['10.77.0.110', 'fd77::110']) {
     const [holder, neighbour] = holders(t);
     await neighbour.ask('listen', address);
     t.is(await holder.ask('take', address, 2), 'held');
+    // Not in the middle of the first announcement, between its look at the time and its frame.
+    await eventually(async () => (await neighbour.ask('heard', address)) === 'has' || undefined, 'the first');
     holder.signal('SIGSTOP');
     // The kernel looks at most a second late.
     await new Promise(resolve => setTimeout(resolve, 3_500));
