@@ -2,6 +2,7 @@
 // slot each, so that even then every session leaves a record. It holds what identifies a session, not what it moved.
 
 import type { Decision } from '../../config/policy/decision.ts';
+import type { Timers } from '../os/timers.ts';
 import type { Session } from './session.ts';
 
 /** What is known of a session that a dead thread left. */
@@ -24,15 +25,21 @@ export interface LeftSession {
 /** A slot is the length of its text, then the text as JSON; a decision's reason is at most 300 characters. */
 const slotBytes = 2048;
 const lengthBytes = 2;
+/** How long what is known of an admitted session waits to be noted, milliseconds: most are over by then. */
+const noteAfterMs = 20;
 
 export class OpenSessions {
   readonly #bytes: Buffer;
   readonly #slots = new Map<Session, number>();
   readonly #free: number[] = [];
+  readonly #timers: Timers;
+  /** To be noted soon, with where each is counted. */
+  #soon: [session: Session, countSlot: number][] = [];
   #used = 0;
 
-  constructor(shared: SharedArrayBuffer) {
+  constructor(shared: SharedArrayBuffer, timers: Timers) {
     this.#bytes = Buffer.from(shared);
+    this.#timers = timers;
   }
 
   /** Memory for so many sessions; those past it are not kept. The kernel gives it as it is used. */
@@ -40,7 +47,19 @@ export class OpenSessions {
     return new SharedArrayBuffer(most * slotBytes);
   }
 
-  /** A session began, or more is known of it. */
+  /** More is known of a session than when it was noted; of one that is over before that is written, nobody asks. */
+  noteSoon(session: Session, countSlot: number): void {
+    if (this.#soon.length === 0) this.#timers.after(noteAfterMs, () => this.#noteAll());
+    this.#soon.push([session, countSlot]);
+  }
+
+  #noteAll(): void {
+    const all = this.#soon;
+    this.#soon = [];
+    for (const [session, countSlot] of all) if (this.#slots.has(session)) this.note(session, countSlot);
+  }
+
+  /** A session began, or is to be noted as it is now. */
   note(session: Session, countSlot: number): void {
     const slot = this.#slots.get(session) ?? this.#take(session);
     if (slot === null) return;

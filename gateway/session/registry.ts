@@ -12,8 +12,10 @@ export interface SessionObserver {
   finished(session: Session): void;
   /** Called for a session that is open longer than the progress interval. */
   progressed(session: Session): void;
-  /** Called when a session began, and when it is admitted: more is known of it then. */
-  noted?(session: Session, countSlot: number): void;
+  /** Called when a session began. */
+  began?(session: Session, countSlot: number): void;
+  /** Called when its tunnel is open, or its request on its way: more is known of it then. */
+  opened?(session: Session, countSlot: number): void;
   /** Called when a session goes on in another thread. */
   moved?(session: Session): void;
 }
@@ -85,7 +87,7 @@ export class SessionRegistry {
     const origin = { listener, clientAddress, clientPort, snapshot, overLimit, earlierMs };
     const session = new Session(origin, this.#finished);
     this.#open.set(session, slot);
-    this.#options.observer.noted?.(session, slot);
+    this.#options.observer.began?.(session, slot);
     return session;
   }
 
@@ -98,7 +100,7 @@ export class SessionRegistry {
 
   /** The session's tunnel is open, or its request on its way. */
   opened(session: Session): void {
-    this.#options.observer.noted?.(session, this.#open.get(session)!);
+    this.#options.observer.opened?.(session, this.#open.get(session)!);
   }
 
   /** Records a session that a thread left when it died. What it moved is not known any more. */

@@ -56,7 +56,7 @@ class DataPlaneThread {
   readonly #local = new LocalAddresses();
   readonly #hits = new PolicyHits();
   readonly #expiries = new Expiries();
-  readonly #openSessions = new OpenSessions(birth.openSessions);
+  readonly #openSessions: OpenSessions;
   readonly #records: RecordBatches;
   readonly #listeners: LoopListener[] = [];
   #holder: Holder<Snapshot> | null = null;
@@ -73,6 +73,7 @@ class DataPlaneThread {
     this.#identity = birth.knowsCluster
       ? new AskedIdentity(this.#asker, () => this.#memory.identityVersion)
       : null;
+    this.#openSessions = new OpenSessions(birth.openSessions, ways.loop);
     const mostBytes = () => this.#holder!.current().config.log.queueBytes;
     this.#records = new RecordBatches(ways.loop, this.#memory, mostBytes, batch =>
       post({ kind: 'records', ...batch }),
@@ -140,7 +141,8 @@ class DataPlaneThread {
           this.#openSessions.forget(session);
           recorded.finished(session);
         },
-        noted: (session, countSlot) => this.#openSessions.note(session, countSlot),
+        began: (session, countSlot) => this.#openSessions.note(session, countSlot),
+        opened: (session, countSlot) => this.#openSessions.noteSoon(session, countSlot),
         moved: session => this.#openSessions.forget(session),
       },
     });

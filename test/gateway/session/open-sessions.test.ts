@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { Snapshot } from '../../../config/snapshot.ts';
 import { type LeftSession, OpenSessions } from '../../../gateway/session/open-sessions.ts';
 import { Session, type SessionOrigin, stages } from '../../../gateway/session/session.ts';
+import { HeldTimers } from '../../support/held-timers.ts';
 
 const slotBytes = 2048;
 /** A slot without the length of its text. */
@@ -31,7 +32,8 @@ const idsLeft = (memory: SharedArrayBuffer) =>
 
 function room(most: number) {
   const memory = OpenSessions.memoryFor(most);
-  return { memory, open: new OpenSessions(memory) };
+  const timers = new HeldTimers();
+  return { memory, timers, open: new OpenSessions(memory, timers) };
 }
 
 /** As much of it as fits: a listener of so many characters makes the text so much longer. */
@@ -75,6 +77,30 @@ test('what is left is what was noted last', t => {
       countSlot: 18,
     },
   );
+});
+
+test('what is known later is noted together, as it is by then, of those that are still open', t => {
+  const { memory, timers, open } = room(4);
+  const [short, long, other] = ['short', 'long', 'other'].map(id => session({ id }));
+  for (const each of [short!, long!, other!]) open.note(each, 1);
+  for (const each of [short!, long!]) {
+    each.stage = 'dial';
+    open.noteSoon(each, 2);
+  }
+  t.is(timers.set.size, 1);
+  long!.stage = 'relay';
+  open.forget(short!);
+  const taker = session({ id: 'taker' });
+  open.note(taker, 3);
+  const stages = () =>
+    Object.fromEntries(left(memory).map(({ id, stage, countSlot }) => [id, [stage, countSlot]]));
+  t.deepEqual(stages(), { long: ['accept', 1], other: ['accept', 1], taker: ['accept', 3] });
+  timers.goOff();
+  t.deepEqual(stages(), { long: ['relay', 2], other: ['accept', 1], taker: ['accept', 3] });
+  t.is(timers.set.size, 0);
+  open.noteSoon(other!, 4);
+  timers.goOff();
+  t.deepEqual(stages().other, ['accept', 4]);
 });
 
 test('the start is that of the session, not of the note', t => {

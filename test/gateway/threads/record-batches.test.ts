@@ -3,31 +3,9 @@
 
 import test from 'ava';
 import fc from 'fast-check';
-import type { Timers } from '../../../gateway/os/timers.ts';
 import { type RecordBatch, RecordBatches } from '../../../gateway/threads/record-batches.ts';
 import { ThreadMemory } from '../../../gateway/threads/thread-memory.ts';
-
-/** Timers that go off when the test says so. */
-class HeldTimers implements Timers {
-  readonly set = new Set<{ act: () => void }>();
-
-  after(_ms: number, act: () => void): object {
-    const timer = { act };
-    this.set.add(timer);
-    return timer;
-  }
-
-  clear(timer: object): void {
-    this.set.delete(timer as { act: () => void });
-  }
-
-  goOff(): void {
-    for (const timer of [...this.set]) {
-      this.set.delete(timer);
-      timer.act();
-    }
-  }
-}
+import { HeldTimers } from '../../support/held-timers.ts';
 
 function batches(mostBytes: number) {
   const timers = new HeldTimers();
