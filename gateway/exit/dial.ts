@@ -143,11 +143,11 @@ class Race<Exit> {
     const { port } = this.#permit;
     const abandon = this.#connector.connect(route.address, port, route.sources[at]!, this.#limits, {
       failed: error => {
-        this.#isOver(abandon);
+        this.#hasEnded(abandon);
         this.#failed(error, route, at);
       },
       connected: (socket, source) => {
-        this.#isOver(abandon);
+        this.#hasEnded(abandon);
         if (this.#over) this.#connector.destroy(socket);
         else this.#win({ socket, dialled: dialledBy(route, port, source) });
       },
@@ -155,8 +155,9 @@ class Race<Exit> {
     this.#open.push(abandon);
   }
 
-  #isOver(attempt: () => void): void {
-    this.#open.splice(this.#open.indexOf(attempt), 1);
+  #hasEnded(attempt: () => void): void {
+    const at = this.#open.indexOf(attempt);
+    if (at >= 0) this.#open.splice(at, 1);
   }
 
   /** A source address without a free port, or gone from this host, is followed by the next one of its pool. */
