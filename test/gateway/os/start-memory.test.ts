@@ -1,10 +1,14 @@
 // What a process holds before and after it gave back what starting took, each in a process of its own: memory is the
 // whole process's.
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { codeOf } from '../../../gateway/os/start-memory.ts';
+import { startGateway } from '../../support/gateway.ts';
+import { during } from '../../support/lifetime.ts';
 
 const program = '/opt/node/bin/node';
 const maps = `00400000-0082e000 r--p 00000000 fe:00 5317330                            ${program}
@@ -85,4 +89,27 @@ test('what malloc holds free between what is in use goes back to the kernel', as
     after.anonymous < before.anonymous - 20_000,
     `${before.anonymous} KiB before, ${after.anonymous} after`,
   );
+});
+
+/** Resident memory of Node's own code in a process, KiB. */
+function codeHeldBy(pid: number): number {
+  const mappings = readFileSync(`/proc/${pid}/smaps`, 'latin1').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  return mappings
+    .filter(mapping => mapping.split('\n', 1)[0]!.includes(' r-xp ') && mapping.includes(process.execPath))
+    .reduce((sum, mapping) => sum + Number(/^Rss: +(\d+)/m.exec(mapping)![1]), 0);
+}
+
+test('a gateway that is ready holds less of it than a process that only loaded the gateway', async t => {
+  const gateway = during(t, await startGateway());
+  const serve = new URL('../../../gateway/serve.ts', import.meta.url);
+  const loader = spawn(process.execPath, [
+    '--disable-warning=ExperimentalWarning',
+    '--input-type=module-typescript',
+    '--eval',
+    `await import('${serve}'); console.log('loaded'); setInterval(() => {}, 1_000);`,
+  ]);
+  t.teardown(() => loader.kill());
+  await once(loader.stdout, 'data');
+  const [ready, loaded] = [codeHeldBy(gateway.process.pid!), codeHeldBy(loader.pid!)];
+  t.true(ready > 0 && ready < loaded / 2, `${ready} KiB in the gateway, ${loaded} in the other`);
 });
