@@ -5,7 +5,6 @@ import { availableParallelism } from 'node:os';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { LoopWays } from './entry/loop-client.ts';
 import { openLoopWays, type PipeLimits } from './loop-ways.ts';
-import { descriptorLimit } from './os/descriptors.ts';
 import { Kernel } from './os/kernel.ts';
 import { DataPlaneThreads, type ThreadsOptions } from './threads/data-plane-threads.ts';
 
@@ -22,21 +21,20 @@ const automaticThreads = () => (availableParallelism() <= 2 ? 1 : availableParal
 export const threadCount = ({ relay, threads }: Pick<GatewayConfig, 'relay' | 'threads'>): number =>
   relay.mode === 'streams' ? 1 : threads === 'auto' ? automaticThreads() : threads;
 
-/** A pipe takes two descriptors: a quarter of them all may be pipes. */
-const mostPipes = () => Math.max(1, Math.floor(Math.min(descriptorLimit(), 1_000_000) / 8));
-
 /**
  * Streams where the others cannot be had and `relay.mode` does not insist.
+ * @param mostPipes in use at once, of each loop
  * @throws Error where it does
  */
 export async function openDataPlane(
   config: GatewayConfig,
+  mostPipes: number,
   options: Omit<ThreadsOptions, 'count' | 'kernel' | 'pipeLimits'>,
 ): Promise<DataPlane> {
   const { relay, limits } = config;
   if (relay.mode === 'streams') return { kind: 'streams' };
   const count = threadCount(config);
-  const pipeLimits = { mostPipes: Math.ceil(mostPipes() / count), pipeBytes: limits.relayPipeBytes };
+  const pipeLimits = { mostPipes, pipeBytes: limits.relayPipeBytes };
   const opened =
     count === 1 ? await openLoop(pipeLimits) : await openThreads({ ...options, count, pipeLimits });
   if (opened === null && relay.mode === 'pump')

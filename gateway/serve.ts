@@ -190,7 +190,7 @@ class RunningGateway {
 
   async #openDataPlane(): Promise<DataPlane> {
     const { config } = this.#configuration.holder.current();
-    const dataPlane = await openDataPlane(config, {
+    const dataPlane = await openDataPlane(config, this.#shares.pipes, {
       openCounts: this.#counts,
       knowsCluster: config.kubernetes !== undefined,
       mostByDescriptors: this.#shares.sessions,

@@ -2,7 +2,7 @@
 // It builds bytes; it writes to nobody.
 
 import { isIPv4 } from 'node:net';
-import { addressBytes, parseAddress } from '../../config/policy/address.ts';
+import { parseAddress, putAddress } from '../../config/policy/address.ts';
 import type { FailureKind } from '../session/failure.ts';
 
 const general = 1;
@@ -73,7 +73,7 @@ export function socksReply(code: number, address = '0.0.0.0', port = 0): Buffer 
   const v4 = isIPv4(address);
   const reply = Buffer.alloc(v4 ? 10 : 22);
   reply.set([5, code, 0, v4 ? 1 : 4]);
-  reply.set(addressBytes(parseAddress(address)!), 4);
+  putAddress(reply, 4, parseAddress(address)!);
   reply.writeUInt16BE(port, reply.length - 2);
   return reply;
 }

@@ -142,8 +142,7 @@ export class OriginPools {
     this.#idle.add(connection);
     if (this.#idle.size <= this.#mostIdle) return;
     const [longest] = this.#idle;
-    this.#forget(this.#poolOf.get(longest!)!, longest!);
-    longest!.destroy();
+    this.#close(longest!);
   }
 
   /** Gives up a slot: a waiter takes it to dial for itself, or it is free. */
@@ -172,7 +171,13 @@ export class OriginPools {
 
   /** Closes the idle connections of which this is so. */
   closeIdle(matches: (connection: OriginConnection) => boolean): void {
-    for (const connection of [...this.#idle].filter(matches)) connection.destroy();
+    for (const connection of [...this.#idle].filter(matches)) this.#close(connection);
+  }
+
+  /** An idle one: forgotten at once, since it tells of its end a moment later. */
+  #close(connection: OriginConnection): void {
+    this.#forget(this.#poolOf.get(connection)!, connection);
+    connection.destroy();
   }
 
   #use(key: string, limits: Limits): OriginPool {
@@ -187,10 +192,7 @@ export class OriginPools {
     for (const [key, pool] of this.#pools) {
       if (pool.busy > 0) continue;
       this.#pools.delete(key);
-      for (const connection of [...pool.idle]) {
-        this.#forget(pool, connection);
-        connection.destroy();
-      }
+      for (const connection of [...pool.idle]) this.#close(connection);
       return;
     }
   }

@@ -4,7 +4,7 @@
 
 import { closeSync } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import { addressBytes, type IpAddress } from '../../config/policy/address.ts';
+import { type IpAddress, putAddress } from '../../config/policy/address.ts';
 import { systemCalls, systemError } from './system-calls.ts';
 
 // linux/socket.h, linux/in.h, asm-generic/socket.h
@@ -26,7 +26,7 @@ function socketAddress(address: IpAddress): Buffer {
   const v4 = address.family === 4;
   const bytes = Buffer.alloc(v4 ? 16 : 28);
   new Uint16Array(bytes.buffer, bytes.byteOffset, 1)[0] = v4 ? AF_INET : AF_INET6;
-  bytes.set(addressBytes(address), v4 ? 4 : 8);
+  putAddress(bytes, v4 ? 4 : 8, address);
   return bytes;
 }
 

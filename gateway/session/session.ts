@@ -106,7 +106,7 @@ export class Session {
   decision: Decision | null = null;
   /** For a denial, the rule that came nearest to allowing it. */
   nearest: NearestRule | null = null;
-  /** The allowed addresses until one is dialled; the decision on that becomes `decision`. */
+  /** The allowed addresses until a tunnel is open; the decision on the one dialled becomes `decision`. */
   allowed = noneAllowed;
   dialled: Dialled | null = null;
   http: HttpFacts | null = null;

@@ -7,19 +7,27 @@ import { shareDescriptors } from '../../gateway/descriptor-shares.ts';
 const limits = (originIdleConnections: number) => ({ originIdleConnections });
 
 test('with many descriptors the configured limit stands, and sessions get the rest by two', t => {
-  t.deepEqual(shareDescriptors(20_000, limits(1_000), 1), { sessions: 9_436, idleOrigins: 1_000 });
+  t.deepEqual(shareDescriptors(20_000, limits(1_000), 1), {
+    sessions: 9_436,
+    idleOrigins: 1_000,
+    pipes: 2_500,
+  });
 });
 
 test('with few of them an eighth is all that idle connections may hold', t => {
-  t.deepEqual(shareDescriptors(1_024, limits(1_000), 1), { sessions: 384, idleOrigins: 128 });
+  t.deepEqual(shareDescriptors(1_024, limits(1_000), 1), { sessions: 384, idleOrigins: 128, pipes: 128 });
 });
 
 test('threads have their part each, and so has the control thread beside them', t => {
-  t.deepEqual(shareDescriptors(4_096, limits(1_000), 3), { sessions: 1_728, idleOrigins: 128 });
+  t.deepEqual(shareDescriptors(4_096, limits(1_000), 3), { sessions: 1_728, idleOrigins: 128, pipes: 171 });
 });
 
 test('an unknown limit bounds nothing', t => {
-  t.deepEqual(shareDescriptors(Infinity, limits(50), 4), { sessions: Infinity, idleOrigins: 50 });
+  t.deepEqual(shareDescriptors(Infinity, limits(50), 4), {
+    sessions: Infinity,
+    idleOrigins: 50,
+    pipes: 31_250,
+  });
 });
 
 test('what is given out is there, as long as a few sessions may run', t => {
