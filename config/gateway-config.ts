@@ -380,8 +380,8 @@ export const gatewayConfigSchema = z
      */
     relay: z.strictObject({ mode: z.enum(['auto', 'pump', 'streams']).default('auto') }).prefault({}),
     /**
-     * Threads that accept, decide and relay. One shares the thread of everything else; more have threads of their own,
-     * with a copy of the policy each. `auto` is one up to two processors, else one for each processor.
+     * Threads that accept, decide and relay, with a copy of the policy each. The control thread is one of up to two, and
+     * none of three or more. `auto` is one for each processor.
      */
     threads: z.union([z.literal('auto'), z.int().min(1).max(256)]).default('auto'),
   })

@@ -1,53 +1,62 @@
-// Chooses and opens the data plane: Node's streams, the event loop of this thread, or threads with one each. What they
-// do is in entry/, relay/ and threads/.
+// Chooses and opens the data plane: Node's streams, or event loops: one of this thread, others in threads of their own.
+// What they do is in entry/, relay/ and threads/.
 
 import { availableParallelism } from 'node:os';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { LoopWays } from './entry/loop-client.ts';
-import { openLoopWays, type PipeLimits } from './loop-ways.ts';
+import { openLoopWays } from './loop-ways.ts';
 import { Kernel } from './os/kernel.ts';
 import { DataPlaneThreads, type ThreadsOptions } from './threads/data-plane-threads.ts';
 
 /** Who accepts connections and relays tunnels. */
-export type DataPlane =
-  | { readonly kind: 'streams' }
-  | { readonly kind: 'loop'; readonly ways: LoopWays }
-  | { readonly kind: 'threads'; readonly kernel: Kernel; readonly threads: DataPlaneThreads };
+export type DataPlane = { readonly kind: 'streams' } | LoopPlane;
 
-/** Threads of their own take memory for a copy of everything; on two processors they bring little. */
-const automaticThreads = () => (availableParallelism() <= 2 ? 1 : availableParallelism());
+export interface LoopPlane {
+  readonly kind: 'loops';
+  readonly kernel: Kernel;
+  /** The control thread's; null where it keeps to its own work. */
+  readonly own: LoopWays | null;
+  /** Not started yet; null where the control thread's loop is the only one. */
+  readonly threads: DataPlaneThreads | null;
+}
 
-/** Threads that accept, decide and relay; one is the control thread itself. */
-export const threadCount = ({ relay, threads }: Pick<GatewayConfig, 'relay' | 'threads'>): number =>
-  relay.mode === 'streams' ? 1 : threads === 'auto' ? automaticThreads() : threads;
+/** Which event loops there are. */
+export interface LoopCounts {
+  /** Whether the control thread accepts and relays, too. */
+  readonly own: boolean;
+  /** Threads beside it that do nothing else. */
+  readonly threads: number;
+}
+
+/**
+ * Of up to two loops the control thread has one: a thread more would take memory for a copy of everything, and on two
+ * processors there is none for it. Of more it has none: what it does beside would hold up its share of the tunnels.
+ */
+export function loopCounts({ relay, threads }: Pick<GatewayConfig, 'relay' | 'threads'>): LoopCounts {
+  const asked = threads === 'auto' ? availableParallelism() : threads;
+  if (relay.mode === 'streams') return { own: true, threads: 0 };
+  return asked <= 2 ? { own: true, threads: asked - 1 } : { own: false, threads: asked };
+}
 
 /**
  * Streams where the others cannot be had and `relay.mode` does not insist.
- * @param mostPipes in use at once, of each loop
  * @throws Error where it does
  */
 export async function openDataPlane(
   config: GatewayConfig,
-  mostPipes: number,
-  options: Omit<ThreadsOptions, 'count' | 'kernel' | 'pipeLimits'>,
+  options: Omit<ThreadsOptions, 'count' | 'kernel'>,
 ): Promise<DataPlane> {
-  const { relay, limits } = config;
+  const { relay } = config;
   if (relay.mode === 'streams') return { kind: 'streams' };
-  const count = threadCount(config);
-  const pipeLimits = { mostPipes, pipeBytes: limits.relayPipeBytes };
-  const opened =
-    count === 1 ? await openLoop(pipeLimits) : await openThreads({ ...options, count, pipeLimits });
-  if (opened === null && relay.mode === 'pump')
-    throw new Error('relay.mode pump needs Linux and a Node with node:ffi; auto goes without');
-  return opened ?? { kind: 'streams' };
-}
-
-async function openLoop(pipeLimits: PipeLimits): Promise<DataPlane | null> {
-  const ways = await openLoopWays(pipeLimits);
-  return ways && { kind: 'loop', ways };
-}
-
-async function openThreads(options: Omit<ThreadsOptions, 'kernel'>): Promise<DataPlane | null> {
-  const kernel = await Kernel.open();
-  return kernel && { kind: 'threads', kernel, threads: new DataPlaneThreads({ ...options, kernel }) };
+  const counts = loopCounts(config);
+  const own = counts.own ? await openLoopWays(options.pipeLimits) : null;
+  const kernel = counts.own ? (own?.loop.kernel ?? null) : await Kernel.open();
+  if (kernel === null) {
+    if (relay.mode === 'pump')
+      throw new Error('relay.mode pump needs Linux and a Node with node:ffi; auto goes without');
+    return { kind: 'streams' };
+  }
+  const threads =
+    counts.threads === 0 ? null : new DataPlaneThreads({ ...options, kernel, count: counts.threads });
+  return { kind: 'loops', kernel, own, threads };
 }

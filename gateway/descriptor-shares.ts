@@ -3,6 +3,7 @@
 // again, or by asking for many origins. Pipes take of what sessions leave; where none is to be had, bytes are copied.
 
 import type { Limits } from '../config/gateway-config.ts';
+import type { LoopCounts } from './data-plane.ts';
 
 /** Kept free: log, admin, DNS, configuration files, the Kubernetes API. */
 const reserved = 128;
@@ -23,20 +24,20 @@ export interface DescriptorShares {
 
 /**
  * @param limit descriptors of the process; Infinity where it is not known
- * @param threads data-plane threads; one is the control thread itself, more have it beside them
  */
 export function shareDescriptors(
   limit: number,
   { originIdleConnections }: Pick<Limits, 'originIdleConnections'>,
-  threads: number,
+  { own, threads }: LoopCounts,
 ): DescriptorShares {
-  const keepers = threads === 1 ? 1 : threads + 1;
+  // The control thread serves what takes Node's parser, whoever accepted it.
+  const keepers = threads + 1;
   const part = Math.floor((limit * idleOriginsPart) / keepers);
   const idleOrigins = Math.max(1, Math.min(originIdleConnections, part));
   const pipes = Math.max(1, Math.floor(Math.min(limit, mostForPipes) * pipesPart));
   return {
     sessions: Math.max(8, Math.floor((limit - reserved - idleOrigins * keepers) / 2)),
     idleOrigins,
-    pipes: Math.ceil(pipes / threads),
+    pipes: Math.ceil(pipes / (own ? threads + 1 : threads)),
   };
 }

@@ -19,6 +19,8 @@ export interface MeasuredParts {
   readonly log: DecisionLog;
   readonly egress: EgressAddresses;
   readonly attestation: Attestation;
+  /** Connections that this thread's loop accepted; null where it has none. */
+  accepted(): number | null;
   link(): ClusterLink | null;
   threads(): DataPlaneThreads | null;
   /** Of the event loop of this thread, where it has one. */
@@ -55,11 +57,19 @@ export function gaugeReaders(parts: MeasuredParts): GaugeReaders {
 const inThreads = ({ threads }: MeasuredParts, name: CounterName) => threads()?.counter(name) ?? 0;
 
 function threadReaders(parts: MeasuredParts): GaugeReaders {
-  const { threads, pipes } = parts;
+  const { threads, pipes, accepted } = parts;
+  const acceptedByThread = (): [number, Record<string, string>][] => {
+    const byThis = accepted();
+    const byOthers = threads()?.counters('accepted') ?? [];
+    const others = byOthers.map((count, at): [number, Record<string, string>] => [
+      count,
+      { thread: String(at) },
+    ]);
+    return byThis === null ? others : [[byThis, { thread: 'control' }], ...others];
+  };
   return {
     sallyport_threads: () => threads()?.count ?? 0,
-    sallyport_thread_connections_total: () =>
-      (threads()?.counters('accepted') ?? []).map((count, at) => [count, { thread: String(at) }]),
+    sallyport_thread_connections_total: acceptedByThread,
     sallyport_thread_deaths_total: () => threads()?.deaths ?? 0,
     sallyport_relay_pipes: () => (pipes()?.inUse ?? 0) + inThreads(parts, 'pipes'),
   };

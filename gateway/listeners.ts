@@ -6,14 +6,14 @@ import { type AddressInfo, Server as TcpServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Limits, ListenerConfig } from '../config/gateway-config.ts';
 import { type Cidr, parseAddress, parseCidr } from '../config/policy/address.ts';
-import type { DataPlane } from './data-plane.ts';
+import type { DataPlane, LoopPlane } from './data-plane.ts';
 import { acceptConnections } from './entry/accept-connections.ts';
 import { recordDropped } from './entry/dropped.ts';
 import type { LoopWays } from './entry/loop-client.ts';
 import { applyLimits, createListenerServer, type ListenerServer } from './entry/serve-http.ts';
 import type { Gateway } from './gateway.ts';
 import type { Kernel } from './os/kernel.ts';
-import { listenOn, localEndpoint } from './os/loop-listener.ts';
+import { backlog, bindTo, localEndpoint, startListening } from './os/loop-listener.ts';
 import { streamOf } from './os/loop-socket.ts';
 import type { Session } from './session/session.ts';
 import type { ListeningDescriptors } from './threads/data-plane-threads.ts';
@@ -36,7 +36,10 @@ interface ListenerEvents {
 /** How one listener takes connections, whatever accepts them. */
 interface Accepting {
   readonly http: ListenerServer;
+  /** This thread accepts no more. */
   stop(): void;
+  /** Closes what the threads accept on. */
+  closeForThreads(): void;
 }
 
 export class Listeners {
@@ -45,6 +48,8 @@ export class Listeners {
   readonly #events: ListenerEvents;
   readonly #accepting: Accepting[] = [];
   readonly running: RunningListener[] = [];
+  /** Connections that this thread's loop accepted. */
+  accepted = 0;
   /** For the data-plane threads to accept on: of each listener as many descriptors as there are threads. */
   readonly forThreads: (ListeningDescriptors & { readonly http: ListenerServer })[] = [];
 
@@ -59,12 +64,13 @@ export class Listeners {
     try {
       for (const listener of this.#gateway.holder.current().config.listeners) {
         const http = createListenerServer(this.#gateway, listener);
-        const { stop, endpoint } = await this.#accept(listener, http, dataPlane);
-        this.#accepting.push({ http, stop });
+        const { endpoint, ...accepting } = await this.#accept(listener, http, dataPlane);
+        this.#accepting.push({ http, ...accepting });
         this.running.push({ config: listener, ...endpoint });
       }
     } catch (error) {
       this.stop();
+      this.closeForThreads();
       throw error;
     }
   }
@@ -77,42 +83,52 @@ export class Listeners {
     if (dataPlane.kind === 'streams') return this.#acceptByNode(listener, http);
     // It never listens itself, but from this event on it looks for heads that do not come in time.
     http.server.emit('listening');
-    return dataPlane.kind === 'loop'
-      ? this.#acceptByLoop(listener, http, dataPlane.ways)
-      : this.#acceptByThreads(listener, http, dataPlane);
+    return this.#acceptByLoops(listener, http, dataPlane);
   }
 
-  #acceptByLoop(listener: ListenerConfig, http: ListenerServer, ways: LoopWays): StartedListener {
+  /** Opens a socket for each loop and keeps them: those of a thread that dies go to the one that takes its place. */
+  #acceptByLoops(
+    listener: ListenerConfig,
+    http: ListenerServer,
+    { kernel, own, threads }: LoopPlane,
+  ): StartedListener {
+    const count = (own ? 1 : 0) + (threads?.count ?? 0);
+    const isShared = count > 1;
+    // Shared ports do not show that somebody else of this user has the same.
+    if (isShared && listener.port !== 0) kernel.close(open(kernel, listener, listener.port, false));
+    const descriptors = [open(kernel, listener, listener.port, isShared)];
+    const endpoint = localEndpoint(kernel, descriptors[0]!);
+    while (descriptors.length < count) descriptors.push(open(kernel, listener, endpoint.port, isShared));
+    const stop = own ? this.#acceptByLoop(listener, http, own, descriptors.shift()!) : () => {};
+    if (threads) this.forThreads.push({ listener, descriptors, http });
+    const closeForThreads = () => {
+      for (const descriptor of descriptors.splice(0)) kernel.close(descriptor);
+    };
+    return { stop, closeForThreads, endpoint };
+  }
+
+  /** @returns what stops it */
+  #acceptByLoop(
+    listener: ListenerConfig,
+    http: ListenerServer,
+    ways: LoopWays,
+    descriptor: number,
+  ): () => void {
     const { kernel } = ways.loop;
-    const descriptor = open(kernel, listener, listener.port, false);
+    startListening(kernel, descriptor);
     const accepting = acceptConnections(listener, descriptor, {
       gateway: this.#gateway,
       ways,
+      accepted: () => {
+        this.accepted += 1;
+      },
       acceptFailed: this.#events.acceptFailed,
       isFull: () => this.#gateway.sessions.connections >= this.#mostConnections,
       servePlainHttp: (_, client, session) => http.servePlainHttp(client.intoChannel(), session),
     });
-    const stop = () => {
+    return () => {
       if (accepting.stop()) kernel.close(descriptor);
     };
-    return { stop, endpoint: localEndpoint(kernel, descriptor) };
-  }
-
-  /** Opens the sockets and keeps them: those of a thread that dies go to the one that takes its place. */
-  #acceptByThreads(
-    listener: ListenerConfig,
-    http: ListenerServer,
-    { kernel, threads }: Extract<DataPlane, { kind: 'threads' }>,
-  ): StartedListener {
-    if (listener.port !== 0) kernel.close(open(kernel, listener, listener.port, false));
-    const descriptors = [open(kernel, listener, listener.port, true)];
-    const endpoint = localEndpoint(kernel, descriptors[0]!);
-    while (descriptors.length < threads.count) descriptors.push(open(kernel, listener, endpoint.port, true));
-    this.forThreads.push({ listener, descriptors, http });
-    const stop = () => {
-      for (const descriptor of descriptors.splice(0)) kernel.close(descriptor);
-    };
-    return { stop, endpoint };
   }
 
   async #acceptByNode(listener: ListenerConfig, { server }: ListenerServer): Promise<StartedListener> {
@@ -129,7 +145,7 @@ export class Listeners {
     };
     const endpoint = await listen(server, listener);
     server.on('error', this.#events.acceptFailed);
-    return { stop, endpoint };
+    return { stop, closeForThreads: () => {}, endpoint };
   }
 
   /** For the connections that come after. */
@@ -150,24 +166,28 @@ export class Listeners {
     return session;
   }
 
-  /** Accepts no more. Open connections stay; idle ones are closed, now and when asked again. */
+  /** This thread accepts no more. Open connections stay; idle ones are closed, now and when asked again. */
   stop(): void {
     for (const { http, stop } of this.#accepting) {
       stop();
       http.closeIdle();
     }
   }
+
+  /** Closes what the threads accept on; they must have heard that they are to accept no more. */
+  closeForThreads(): void {
+    for (const accepting of this.#accepting) accepting.closeForThreads();
+  }
 }
 
-interface StartedListener {
-  endpoint: Endpoint;
-  stop(): void;
+interface StartedListener extends Omit<Accepting, 'http'> {
+  readonly endpoint: Endpoint;
 }
 
-/** A descriptor that listens; an error says which listener it is about. */
+/** A descriptor for it; an error says which listener it is about. */
 function open(kernel: Kernel, listener: ListenerConfig, port: number, shared: boolean): number {
   try {
-    return listenOn(kernel, { address: parseAddress(listener.address)!, port, backlog, shared });
+    return bindTo(kernel, { address: parseAddress(listener.address)!, port, shared });
   } catch (error) {
     (error as Error).message = `listener ${listener.name}: ${(error as Error).message}`;
     throw error;
@@ -186,9 +206,6 @@ function listen(server: Server, { name, address, port }: ListenerConfig): Promis
   });
   return promise;
 }
-
-/** Connections that the kernel holds until they are accepted; the kernel's net.core.somaxconn bounds it too. */
-const backlog = 4096;
 
 const everywhere = ['0.0.0.0', '::'];
 

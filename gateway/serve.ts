@@ -10,7 +10,7 @@ import { createUserVerifier, prepareToVerify, type UserVerifier } from './admiss
 import { Attestation } from './attestation.ts';
 import { ClusterLink } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
-import { type DataPlane, openDataPlane, threadCount } from './data-plane.ts';
+import { type DataPlane, loopCounts, openDataPlane } from './data-plane.ts';
 import { type DescriptorShares, shareDescriptors } from './descriptor-shares.ts';
 import { EgressAddresses } from './egress-addresses.ts';
 import type { LoopWays } from './entry/loop-client.ts';
@@ -112,7 +112,7 @@ class RunningGateway {
     const { config } = configuration.holder.current();
     this.#messages = createMessages(config.log.messages);
     this.#log = new DecisionLog({ ...config.log, onTrouble: error => this.#logTrouble(error) });
-    this.#shares = shareDescriptors(descriptorLimit(), config.limits, threadCount(config));
+    this.#shares = shareDescriptors(descriptorLimit(), config.limits, loopCounts(config));
     const sessions = new SessionRegistry({
       current: configuration.holder.current,
       counts: this.#counts,
@@ -181,27 +181,45 @@ class RunningGateway {
     this.#observeSwaps();
     this.#watchFiles();
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
-    if (dataPlane.kind === 'loop') this.#turn(dataPlane.ways.loop);
-    this.#threads?.listen(this.#listeners.forThreads);
+    const hasOwnLoop = dataPlane.kind === 'loops' && dataPlane.own !== null;
+    if (hasOwnLoop) this.#turn(dataPlane.own.loop);
+    else await this.#threads?.listen(this.#listeners.forThreads);
     this.#waitsFor = null;
     await giveBackStartMemory();
     this.#announce(endpoints);
+    if (hasOwnLoop) await this.#startThreadsLate();
+  }
+
+  /** Clients are served already: threads beside this one's loop join it when they are ready. */
+  async #startThreadsLate(): Promise<void> {
+    if (!this.#threads) return;
+    await this.#threads.start();
+    if (this.#stopping) return;
+    await this.#threads.listen(this.#listeners.forThreads);
+    this.#messages.info({ threads: this.#threads.count }, 'data-plane threads serve, too');
+    await giveBackStartMemory();
   }
 
   async #openDataPlane(): Promise<DataPlane> {
     const { config } = this.#configuration.holder.current();
-    const dataPlane = await openDataPlane(config, this.#shares.pipes, {
+    const { sessions, idleOrigins, pipes: mostPipes } = this.#shares;
+    const dataPlane = await openDataPlane(config, {
       openCounts: this.#counts,
       knowsCluster: config.kubernetes !== undefined,
-      mostByDescriptors: this.#shares.sessions,
-      mostIdleOrigins: this.#shares.idleOrigins,
+      mostByDescriptors: sessions,
+      mostIdleOrigins: idleOrigins,
       mostConnections: this.#mostConnections,
+      pipeLimits: { mostPipes, pipeBytes: config.limits.relayPipeBytes },
       control: this.#control(),
     });
     if (dataPlane.kind === 'streams' && config.relay.mode === 'auto')
       this.#messages.warn('no FFI here: tunnels go over streams of Node, on one thread');
-    if (dataPlane.kind === 'loop') this.#useLoop(dataPlane.ways);
-    if (dataPlane.kind === 'threads') this.#useThreads(dataPlane.threads);
+    if (dataPlane.kind === 'streams') return dataPlane;
+    const { own, threads } = dataPlane;
+    if (own) this.#useLoop(own);
+    if (threads) this.#useThreads(threads);
+    // Without a loop here nobody is served before they are there.
+    if (!own) void threads?.start();
     return dataPlane;
   }
 
@@ -393,9 +411,12 @@ class RunningGateway {
       { signal, sessions: this.#gateway.sessions.total, drainTimeoutMs: drainTimeout },
       'draining',
     );
+    this.#listeners.stop();
     // Threads stop accepting when they hear of it; their sockets are closed a moment later.
-    if (!this.#threads) this.#listeners.stop();
-    const closer = setInterval(() => this.#listeners.stop(), 100);
+    const closer = setInterval(() => {
+      this.#listeners.stop();
+      this.#listeners.closeForThreads();
+    }, 100);
     const { sessions } = this.#gateway;
     const deadline = performance.now() + drainTimeout;
     await Promise.all([sessions.drain(drainTimeout), this.#threads?.drain(drainTimeout)]);
@@ -403,6 +424,7 @@ class RunningGateway {
     if (this.#threads) await sessions.drain(Math.max(0, deadline - performance.now()));
     clearInterval(closer);
     this.#listeners.stop();
+    this.#listeners.closeForThreads();
     await this.#close();
   }
 
@@ -465,6 +487,7 @@ class RunningGateway {
       egress: this.#egress,
       attestation: this.#attestation,
       link: () => this.#link,
+      accepted: () => (this.#pipes ? this.#listeners.accepted : null),
       threads: () => this.#threads,
       pipes: () => this.#pipes,
       isStopping: () => this.#stopping,

@@ -27,20 +27,22 @@ const restMs = 100;
 
 const fleeting = new Set(['ECONNABORTED', 'EINTR', 'EPROTO', 'EPERM']);
 
+/** Connections that the kernel holds until they are accepted; its net.core.somaxconn bounds it too. */
+export const backlog = 4096;
+
 export interface ListenAddress {
   address: IpAddress;
   /** 0 takes a free one. */
   port: number;
-  backlog: number;
   /** Whether other sockets of this user may listen on the same port, each with its share of the connections. */
   shared: boolean;
 }
 
 /**
- * A descriptor that listens. An IPv6 wildcard takes IPv4 too.
+ * A descriptor that has the address and port, and does not listen yet. An IPv6 wildcard takes IPv4 too.
  * @throws EADDRINUSE, EACCES and the like
  */
-export function listenOn(kernel: Kernel, { address, port, backlog, shared }: ListenAddress): number {
+export function bindTo(kernel: Kernel, { address, port, shared }: ListenAddress): number {
   const descriptor = kernel.socket(address.family);
   const check = (call: string, result: number) => {
     if (result >= 0) return;
@@ -58,8 +60,13 @@ export function listenOn(kernel: Kernel, { address, port, backlog, shared }: Lis
   for (const [level, name, value] of options)
     check('setsockopt', kernel.setOption(descriptor, level, name, value));
   check('bind', kernel.bind(descriptor, address, port));
-  check('listen', kernel.listen(descriptor, backlog));
   return descriptor;
+}
+
+/** From now on clients can connect; it may be said again. @throws EADDRINUSE and the like */
+export function startListening(kernel: Kernel, descriptor: number): void {
+  const result = kernel.listen(descriptor, backlog);
+  if (result < 0) throw systemError('listen', -result);
 }
 
 /** Where a descriptor listens. */

@@ -138,12 +138,12 @@ export const metricTable = {
   sallyport_threads: [
     'gauge',
     [],
-    'Data-plane threads; 0 where the one thread of everything does their work.',
+    'Data-plane threads beside the control thread; 0 where it does all of their work.',
   ],
   sallyport_thread_connections_total: [
     'counter',
     ['thread'],
-    'Connections accepted by each data-plane thread.',
+    'Connections accepted by each data-plane thread, and by the control thread where it is one of them.',
   ],
   sallyport_thread_deaths_total: ['counter', [], 'Data-plane threads that died and were replaced.'],
   sallyport_relay_pipes: ['gauge', [], 'Pipes that move bulk now, two descriptors each.'],

@@ -10,6 +10,7 @@ import type { SnapshotInput } from '../../config/snapshot.ts';
 import { piecesOf } from '../documents-in-pieces.ts';
 import type { PipeLimits } from '../loop-ways.ts';
 import type { Kernel } from '../os/kernel.ts';
+import { startListening } from '../os/loop-listener.ts';
 import type { SessionTally } from '../record/session-tally.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
 import { stackOf } from '../session/failure.ts';
@@ -67,7 +68,9 @@ const reportTimeoutMs = 1_000;
 
 export class DataPlaneThreads {
   readonly #options: ThreadsOptions;
-  readonly #threads: Thread[];
+  /** Of each thread, whether it lives or not. */
+  readonly #memories: readonly ThreadMemory[];
+  #threads: Thread[] = [];
   #input: SnapshotInput | null = null;
   #listeners: readonly ListeningDescriptors[] = [];
   /** Nobody is replaced any more. */
@@ -79,29 +82,38 @@ export class DataPlaneThreads {
 
   constructor(options: ThreadsOptions) {
     this.#options = options;
-    this.#threads = Array.from({ length: options.count }, (_, at) => this.#start(at, new ThreadMemory()));
+    this.#memories = Array.from({ length: options.count }, () => new ThreadMemory());
   }
 
-  #start(at: number, memory: ThreadMemory): Thread {
+  /** Resolves once the snapshot that was published before, if one was, is in force in all of them. */
+  async start(): Promise<void> {
+    if (this.#ending) return;
+    this.#threads = this.#memories.map((_, at) => this.#newThread(at));
+    const input = this.#input;
+    if (input !== null) await Promise.all(this.#threads.map(thread => thread.take(input)));
+  }
+
+  #newThread(at: number): Thread {
+    const memory = this.#memories[at]!;
     return new Thread(this.#options, memberOf(at), memory, died => void this.#replace(at, died));
   }
 
   get count(): number {
-    return this.#threads.length;
+    return this.#options.count;
   }
 
   /** A counter's sum over all threads. */
   counter(name: CounterName): number {
-    return this.#threads.reduce((sum, { memory }) => sum + memory.counter(name), 0);
+    return this.#memories.reduce((sum, memory) => sum + memory.counter(name), 0);
   }
 
   /** What each thread counted. */
   counters(name: CounterName): number[] {
-    return this.#threads.map(({ memory }) => memory.counter(name));
+    return this.#memories.map(memory => memory.counter(name));
   }
 
   get tallies(): readonly SessionTally[] {
-    return this.#threads.map(({ memory }) => memory.tally);
+    return this.#memories.map(({ tally }) => tally);
   }
 
   /** Gives every thread the snapshot; resolves with the sessions that were cut, once it is in force in all of them. */
@@ -111,18 +123,25 @@ export class DataPlaneThreads {
     return cut.reduce((sum, each) => sum + each, 0);
   }
 
-  /** They accept from now on. */
-  listen(listeners: readonly ListeningDescriptors[]): void {
+  /**
+   * They accept from now on; one that is gone leaves it to its successor: nobody is to wait where nobody accepts.
+   * @throws as the operating system says of listening
+   */
+  async listen(listeners: readonly ListeningDescriptors[]): Promise<void> {
     this.#listeners = listeners;
-    for (const [at, thread] of this.#threads.entries()) thread.post(this.#listening(at));
+    await Promise.all(this.#threads.map((thread, at) => this.#letAccept(thread, at)));
   }
 
-  #listening(at: number): ToThread {
+  async #letAccept(thread: Thread, at: number): Promise<void> {
+    await thread.given;
+    if (this.#ending || thread.isGone || thread.accepts || this.#listeners.length === 0) return;
+    thread.accepts = true;
     const listeners = this.#listeners.map(({ listener, descriptors }) => ({
       listener,
       descriptor: descriptors[at]!,
     }));
-    return { kind: 'listen', listeners };
+    for (const { descriptor } of listeners) startListening(this.#options.kernel, descriptor);
+    thread.post({ kind: 'listen', listeners });
   }
 
   async #replace(at: number, died: Thread): Promise<void> {
@@ -135,24 +154,24 @@ export class DataPlaneThreads {
     died.memory.threadDied();
     this.#options.openCounts.forgetWaiting(memberOf(at));
     await new Promise(resolve => setTimeout(resolve, replaceAfterMs));
-    if (!this.#ending) await this.#succeed(at, died.memory);
+    if (!this.#ending) await this.#succeed(at);
   }
 
   /** Starts only after the rest: what makes threads die at their birth must not keep this one busy. */
-  async #succeed(at: number, memory: ThreadMemory): Promise<void> {
-    const thread = this.#start(at, memory);
+  async #succeed(at: number): Promise<void> {
+    const thread = this.#newThread(at);
     this.#threads[at] = thread;
     if (this.#input === null) return;
     await thread.take(this.#input);
-    if (!this.#ending) thread.post(this.#listening(at));
+    await this.#letAccept(thread, at);
   }
 
   identityChanged(): void {
-    for (const { memory } of this.#threads) memory.identityChanged();
+    for (const memory of this.#memories) memory.identityChanged();
   }
 
   logIsUnwritable(isSo: boolean): void {
-    for (const { memory } of this.#threads) memory.logIsUnwritable = isSo;
+    for (const memory of this.#memories) memory.logIsUnwritable = isSo;
   }
 
   workloadsChanged(changes: ReadonlyMap<PodWorkload, PodWorkload | null>): void {
@@ -212,9 +231,11 @@ class Thread {
   readonly #inForce = new Map<number, (sessionsCut: number) => void>();
   readonly #reports = new Map<number, () => void>();
   #lastReportId = 0;
-  #isGone = false;
-  /** Settled when the snapshot before is in force: pieces of two must not mix, nor an older one win. */
-  #given: Promise<void> = Promise.resolve();
+  isGone = false;
+  /** Whether it was told to. */
+  accepts = false;
+  /** Settled when what was given is in force: pieces of two snapshots must not mix, nor an older one win. */
+  given: Promise<void> = Promise.resolve();
   lastReport = noReport;
 
   constructor(
@@ -256,7 +277,7 @@ class Thread {
 
   /** Nobody is to wait for a thread that is gone. */
   #letGo(): void {
-    this.#isGone = true;
+    this.isGone = true;
     this.lastReport = noReport;
     this.#drained.resolve();
     for (const resolve of this.#inForce.values()) resolve(0);
@@ -300,7 +321,7 @@ class Thread {
     const { promise, resolve } = Promise.withResolvers<number>();
     this.#inForce.set(input.generation, resolve);
     void this.#exited.promise.then(() => resolve(0));
-    this.#given = this.#given
+    this.given = this.given
       .then(() => this.#give(input))
       .then(async () => {
         await promise;
@@ -320,7 +341,7 @@ class Thread {
   }
 
   async askForReport(): Promise<void> {
-    if (this.#isGone) return;
+    if (this.isGone) return;
     const id = ++this.#lastReportId;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#reports.set(id, resolve);

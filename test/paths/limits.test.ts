@@ -138,7 +138,7 @@ test('idle connections to origins altogether: the one that was idle longest make
   t.not(await ask(1, '/7'), ports[1]);
 });
 
-for (const threads of [1, 2]) {
+for (const threads of [1, 2, 3]) {
   test(`connections that wait for a next request count against what may be open (threads: ${threads})`, async t => {
     const gateway = await start(t, {}, { config: { threads, limits: { sessions: 1 } } });
     const origin = during(t, await httpOrigin());

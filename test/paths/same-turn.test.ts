@@ -16,7 +16,7 @@ import { eventually, within } from '../support/waiting.ts';
 
 const planes: Record<string, object> = {
   loop: { threads: 1 },
-  threads: { threads: 2 },
+  threads: { threads: 3 },
   streams: { threads: 1, relay: { mode: 'streams' } },
 };
 

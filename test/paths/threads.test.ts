@@ -1,7 +1,7 @@
-// A gateway on several data-plane threads is one gateway: limits, policy, metrics and the end hold for all of them, and
-// a thread that dies takes no more with it than its own tunnels, each with a record. Which thread a connection meets is
-// the kernel's choice, so tests open as many as it takes to meet every thread. One gateway at a time: each has
-// several threads of its own already.
+// A gateway on several threads is one gateway: limits, policy, metrics and the end hold for all of them, and a thread
+// that dies takes no more with it than its own tunnels, each with a record. With three data-plane threads the control
+// thread carries no tunnel, with two it is one of them. Which thread a connection meets is the kernel's choice, so tests
+// open as many as it takes to meet every thread. One gateway at a time: each has several threads of its own already.
 
 import test, { type ExecutionContext } from 'ava';
 import { startDnsServer } from '../support/dns-server.ts';
@@ -22,8 +22,13 @@ interface Threaded extends Omit<GatewayOptions, 'config'> {
   readonly config?: object;
 }
 
-const start = async (t: ExecutionContext, { threads = 2, config = {}, ...options }: Threaded = {}) =>
+const start = async (t: ExecutionContext, { threads = 3, config = {}, ...options }: Threaded = {}) =>
   during(t, await startGateway({ policies: [allowLoopback], config: { threads, ...config }, ...options }));
+
+/** With the control thread and one beside it, and with three beside it. */
+function onBoth(title: string, act: (t: ExecutionContext, threads: number) => Promise<void>): void {
+  for (const threads of [2, 3]) test.serial(`${title} (threads: ${threads})`, t => act(t, threads));
+}
 
 interface Asked {
   readonly client: RawClient;
@@ -98,10 +103,10 @@ async function oneRecordEach(gateway: Gateway, clients: readonly RawClient[]): P
   return ofClients(gateway.records(), clients);
 }
 
-test.serial(
+onBoth(
   'a thread that dies takes its own tunnels, each with a record, and another takes its place',
-  async t => {
-    const gateway = await start(t, { threads: 3, env: inspected });
+  async (t, threads) => {
+    const gateway = await start(t, { threads, env: inspected });
     const origin = during(t, await echoOrigin());
     const web = during(t, await httpOrigin());
     const clients = await openTunnels(t, gateway, origin, 48);
@@ -140,8 +145,8 @@ test.serial(
   },
 );
 
-test.serial('threads that die again and again leave no socket behind', async t => {
-  const gateway = await start(t, { env: inspected });
+onBoth('threads that die again and again leave no socket behind', async (t, threads) => {
+  const gateway = await start(t, { threads, env: inspected });
   const origin = during(t, await echoOrigin());
   const liveThrough = async () => {
     const clients = await openTunnels(t, gateway, origin, 24);
@@ -170,13 +175,13 @@ test.serial('threads that die again and again leave no socket behind', async t =
 });
 
 test.serial(
-  'two threads that die at once are both replaced, and a policy that comes meanwhile is in force in both',
+  'threads that all die at once are all replaced, and a policy that comes meanwhile is in force in each',
   async t => {
     const gateway = await start(t, { env: inspected });
     const origin = during(t, await echoOrigin());
     const clients = await openTunnels(t, gateway, origin, 24);
-    const died = await killThreads(gateway, 2);
-    t.deepEqual(died.toSorted(), [0, 1]);
+    const died = await killThreads(gateway, 3);
+    t.deepEqual(died.toSorted(), [0, 1, 2]);
     await gateway.writePolicies([allowLoopback, clusterPolicy({ name: 'more', rules: [] })]);
     await gateway.waitForMessage(({ msg }) => msg === 'configuration swapped');
     await cut(clients, clients.length);
@@ -186,14 +191,30 @@ test.serial(
     const generations = (await oneRecordEach(gateway, more)).map(({ decision }) => decision?.generation);
     t.deepEqual(new Set(generations), new Set([2]));
     t.is((await oneRecordEach(gateway, clients)).length, clients.length);
-    t.is((await gateway.metrics()).get('sallyport_thread_deaths_total'), 2);
+    t.is((await gateway.metrics()).get('sallyport_thread_deaths_total'), 3);
     await becomeOpen(gateway, 0);
   },
 );
 
-test.serial("a client's sessions are counted over all threads", async t => {
+test.serial(
+  'with two threads, clients are served by the control thread until the other is there',
+  async t => {
+    const gateway = await start(t, { threads: 2 });
+    const said = gateway.messages().map(({ msg }) => msg);
+    t.deepEqual(said.slice(said.indexOf('ready')), ['ready', 'data-plane threads serve, too']);
+  },
+);
+
+test.serial('a gateway that is told to stop while its threads start does', async t => {
+  // Which threads that are is the machine's affair: all of `auto` are not there yet, or all are.
+  const gateway = await start(t, { config: { threads: 'auto' } });
+  gateway.signal('SIGTERM');
+  t.deepEqual(await within(gateway.exited, 'the gateway to exit', gateway.stderr), { code: 0, signal: null });
+});
+
+onBoth("a client's sessions are counted over all threads", async (t, threads) => {
   const most = 20;
-  const gateway = await start(t, { config: { limits: { sessionsPerClient: most } } });
+  const gateway = await start(t, { threads, config: { limits: { sessionsPerClient: most } } });
   const origin = during(t, await echoOrigin());
   const from = '127.60.0.1';
   const before = await acceptedByThread(gateway);
@@ -219,11 +240,11 @@ test.serial("a client's sessions are counted over all threads", async t => {
   t.is((await ask(t, gateway, origin.authority, from)).status, 200, 'room again, whichever thread it is');
 });
 
-test.serial(
+onBoth(
   'a client that asks all threads at once gets no more than its sessions, and keeps none',
-  async t => {
+  async (t, threads) => {
     const most = 20;
-    const gateway = await start(t, { config: { limits: { sessionsPerClient: most } } });
+    const gateway = await start(t, { threads, config: { limits: { sessionsPerClient: most } } });
     const origin = during(t, await echoOrigin());
     const flood = await askMany(5 * most, () => ask(t, gateway, origin.authority, '127.60.0.1'));
     const admitted = flood.filter(({ status }) => status === 200);
@@ -237,9 +258,9 @@ test.serial(
   },
 );
 
-test.serial('sessions altogether are counted over all threads', async t => {
+onBoth('sessions altogether are counted over all threads', async (t, threads) => {
   const most = 20;
-  const gateway = await start(t, { config: { limits: { sessions: most } } });
+  const gateway = await start(t, { threads, config: { limits: { sessions: most } } });
   const origin = during(t, await echoOrigin());
   const [first] = await openTunnels(t, gateway, origin, most);
   for (let at = 0; at < most; at++) {
@@ -252,44 +273,47 @@ test.serial('sessions altogether are counted over all threads', async t => {
   t.is((await ask(t, gateway, origin.authority)).status, 200);
 });
 
-test.serial('a swapped policy is in force in every thread, for open tunnels and for new ones', async t => {
-  const allow = (...cidrs: string[]) => [
-    clusterPolicy({
-      name: 'edited',
-      rules: [{ name: 'these', action: 'Allow', to: cidrs.map(cidr => ({ cidr })) }],
-    }),
-  ];
-  const gateway = await start(t, { threads: 3, policies: allow('127.0.0.1/32', '127.0.0.2/32') });
-  const [kept, dropped] = [
-    during(t, await echoOrigin('127.0.0.1')),
-    during(t, await echoOrigin('127.0.0.2')),
-  ];
-  const stay = await openTunnels(t, gateway, kept, 40);
-  const go = await openTunnels(t, gateway, dropped, 40);
+onBoth(
+  'a swapped policy is in force in every thread, for open tunnels and for new ones',
+  async (t, threads) => {
+    const allow = (...cidrs: string[]) => [
+      clusterPolicy({
+        name: 'edited',
+        rules: [{ name: 'these', action: 'Allow', to: cidrs.map(cidr => ({ cidr })) }],
+      }),
+    ];
+    const gateway = await start(t, { threads, policies: allow('127.0.0.1/32', '127.0.0.2/32') });
+    const [kept, dropped] = [
+      during(t, await echoOrigin('127.0.0.1')),
+      during(t, await echoOrigin('127.0.0.2')),
+    ];
+    const stay = await openTunnels(t, gateway, kept, 40);
+    const go = await openTunnels(t, gateway, dropped, 40);
 
-  await gateway.writePolicies(allow('127.0.0.1/32'));
-  const swapped = await gateway.waitForMessage(({ msg }) => msg === 'configuration swapped');
-  t.is(swapped.sessionsCut, go.length, 'the sum over all threads');
-  for (const client of go) t.is(await client.ending(), 'reset');
-  const reasons = (await oneRecordEach(gateway, go)).map(({ close }) => close.reason);
-  t.deepEqual(reasons, Array(go.length).fill('policy-changed'));
-  await Promise.all(stay.map(client => echoes(t, client)));
+    await gateway.writePolicies(allow('127.0.0.1/32'));
+    const swapped = await gateway.waitForMessage(({ msg }) => msg === 'configuration swapped');
+    t.is(swapped.sessionsCut, go.length, 'the sum over all threads');
+    for (const client of go) t.is(await client.ending(), 'reset');
+    const reasons = (await oneRecordEach(gateway, go)).map(({ close }) => close.reason);
+    t.deepEqual(reasons, Array(go.length).fill('policy-changed'));
+    await Promise.all(stay.map(client => echoes(t, client)));
 
-  const before = await acceptedByThread(gateway);
-  const asked = await askMany(60, () => ask(t, gateway, dropped.authority));
-  await metEveryThread(t, gateway, before, asked.length);
-  t.deepEqual(new Set(asked.map(({ status }) => status)), new Set([403]));
-  const records = await oneRecordEach(
-    gateway,
-    asked.map(({ client }) => client),
-  );
-  t.deepEqual(new Set(records.map(({ decision }) => decision?.generation)), new Set([2]));
-});
+    const before = await acceptedByThread(gateway);
+    const asked = await askMany(60, () => ask(t, gateway, dropped.authority));
+    await metEveryThread(t, gateway, before, asked.length);
+    t.deepEqual(new Set(asked.map(({ status }) => status)), new Set([403]));
+    const records = await oneRecordEach(
+      gateway,
+      asked.map(({ client }) => client),
+    );
+    t.deepEqual(new Set(records.map(({ decision }) => decision?.generation)), new Set([2]));
+  },
+);
 
-test.serial('connections spread over the threads', async t => {
-  const gateway = await start(t, { threads: 3 });
+onBoth('connections spread over the threads', async (t, threads) => {
+  const gateway = await start(t, { threads });
   const origin = during(t, await echoOrigin());
-  t.deepEqual(await acceptedByThread(gateway), [0, 0, 0]);
+  t.deepEqual(await acceptedByThread(gateway), Array(threads).fill(0));
   const clients: RawClient[] = [];
   for (let round = 0; round < 4; round++) clients.push(...(await openTunnels(t, gateway, origin, 100)));
   const accepted = await acceptedByThread(gateway);
@@ -301,10 +325,10 @@ test.serial('connections spread over the threads', async t => {
   await Promise.all(clients.map(client => echoes(t, client)));
 });
 
-test.serial(
+onBoth(
   'plain HTTP that a thread accepted is served, and its connection kept, one record for each request',
-  async t => {
-    const gateway = await start(t);
+  async (t, threads) => {
+    const gateway = await start(t, { threads });
     const origin = during(t, await httpOrigin());
     const before = await acceptedByThread(gateway);
     const clients = await Promise.all(
@@ -327,10 +351,10 @@ test.serial(
   },
 );
 
-test.serial(
+onBoth(
   'plain HTTP goes from a data-plane thread to the control thread with the first request that takes Node’s parser',
-  async t => {
-    const gateway = await start(t);
+  async (t, threads) => {
+    const gateway = await start(t, { threads });
     const origin = during(t, await httpOrigin());
     const upload = `${requestHead('POST', origin.url('/upload'), 'Content-Length: 4')}body`;
     const simple = requestHead('GET', origin.url('/simple'));
@@ -366,23 +390,30 @@ test.serial(
   },
 );
 
-test.serial('a plain HTTP request that is being served when its thread dies leaves its record', async t => {
-  const gateway = await start(t, { env: inspected });
-  const origin = during(t, await httpOrigin());
-  const clients = await Promise.all(Array.from({ length: 12 }, () => connectRaw(t, { port: gateway.proxy })));
-  for (const client of clients) client.send(requestHead('GET', origin.url('/never')));
-  await eventually(() => origin.seen.length === clients.length || undefined, 'the requests at the origin');
-  const [died] = await killThreads(gateway, 1);
-  const lost = await cut(clients, (await acceptedByThread(gateway))[died!]!);
-  for (const { protocol, destination, decision, close } of await oneRecordEach(gateway, lost)) {
-    t.deepEqual([protocol, close.reason, decision?.verdict], ['http', 'internal', 'allow']);
-    t.like(destination, { host: origin.address, port: origin.port });
-  }
-  for (const { socket } of clients) socket.resetAndDestroy();
-  await becomeOpen(gateway, 0);
-});
+onBoth(
+  'a plain HTTP request that is being served when its thread dies leaves its record',
+  async (t, threads) => {
+    const gateway = await start(t, { threads, env: inspected });
+    const origin = during(t, await httpOrigin());
+    const clients = await Promise.all(
+      Array.from({ length: 12 }, () => connectRaw(t, { port: gateway.proxy })),
+    );
+    for (const client of clients) client.send(requestHead('GET', origin.url('/never')));
+    await eventually(() => origin.seen.length === clients.length || undefined, 'the requests at the origin');
+    // What a thread learns of a session is there for its successor 20 ms later.
+    await new Promise(resolve => setTimeout(resolve, 200));
+    const [died] = await killThreads(gateway, 1);
+    const lost = await cut(clients, (await acceptedByThread(gateway))[died!]!);
+    for (const { protocol, destination, decision, close } of await oneRecordEach(gateway, lost)) {
+      t.deepEqual([protocol, close.reason, decision?.verdict], ['http', 'internal', 'allow']);
+      t.like(destination, { host: origin.address, port: origin.port });
+    }
+    for (const { socket } of clients) socket.resetAndDestroy();
+    await becomeOpen(gateway, 0);
+  },
+);
 
-test.serial('every thread knows users by their passwords, and others not', async t => {
+onBoth('every thread knows users by their passwords, and others not', async (t, threads) => {
   const policies = [
     clusterPolicy({
       name: 'users',
@@ -390,7 +421,7 @@ test.serial('every thread knows users by their passwords, and others not', async
       rules: [{ name: 'all', action: 'Allow', to: [{ cidr: '127.0.0.0/8' }] }],
     }),
   ];
-  const gateway = await start(t, { policies, users: await htpasswd({ alice: 'right' }) });
+  const gateway = await start(t, { threads, policies, users: await htpasswd({ alice: 'right' }) });
   const origin = during(t, await echoOrigin());
   const ways: [string, number, object][] = [
     ['right', 200, { source: 'user', name: 'alice' }],
@@ -411,10 +442,10 @@ test.serial('every thread knows users by their passwords, and others not', async
   }
 });
 
-test.serial('a name is looked up once for all threads', async t => {
+onBoth('a name is looked up once for all threads', async (t, threads) => {
   const dns = during(t, await startDnsServer());
   dns.set('once.test', { a: ['127.0.0.1'] });
-  const gateway = await start(t, { threads: 3, dns: dns.server });
+  const gateway = await start(t, { threads, dns: dns.server });
   const origin = during(t, await echoOrigin());
   const before = await acceptedByThread(gateway);
   const asked = await askMany(60, () => ask(t, gateway, `once.test:${origin.port}`));
@@ -423,10 +454,10 @@ test.serial('a name is looked up once for all threads', async t => {
   t.is(dns.queries('once.test', 'A'), 1);
 });
 
-test.serial(
+onBoth(
   'SIGTERM drains every thread: what ended before and what is cut at the deadline is recorded, once',
-  async t => {
-    const gateway = await start(t, { threads: 3, config: { limits: { drainTimeout: '200ms' } } });
+  async (t, threads) => {
+    const gateway = await start(t, { threads, config: { limits: { drainTimeout: '200ms' } } });
     const origin = during(t, await echoOrigin());
     const open = await openTunnels(t, gateway, origin, 40);
     const ended = await openTunnels(t, gateway, origin, 40);
@@ -445,10 +476,10 @@ test.serial(
   },
 );
 
-test.serial(
+onBoth(
   'a thread that dies while the gateway drains holds nothing up, and its tunnels have their records',
-  async t => {
-    const gateway = await start(t, { env: inspected, config: { limits: { drainTimeout: '60s' } } });
+  async (t, threads) => {
+    const gateway = await start(t, { threads, env: inspected, config: { limits: { drainTimeout: '60s' } } });
     const origin = during(t, await echoOrigin());
     const clients = await openTunnels(t, gateway, origin, 24);
     const tunnelsOf = await acceptedByThread(gateway);
@@ -470,8 +501,8 @@ test.serial(
   },
 );
 
-test.serial('a second SIGTERM cuts what is open in every thread', async t => {
-  const gateway = await start(t, { config: { limits: { drainTimeout: '60s' } } });
+onBoth('a second SIGTERM cuts what is open in every thread', async (t, threads) => {
+  const gateway = await start(t, { threads, config: { limits: { drainTimeout: '60s' } } });
   const origin = during(t, await echoOrigin());
   const open = await openTunnels(t, gateway, origin, 24);
   gateway.signal('SIGTERM');
@@ -493,9 +524,9 @@ async function egressState(gateway: Gateway): Promise<EgressState> {
   return (await response.json()) as EgressState;
 }
 
-test.serial('/egress-addresses and /metrics count the sessions of all threads', async t => {
+onBoth('/egress-addresses and /metrics count the sessions of all threads', async (t, threads) => {
   const source = '127.0.9.9';
-  const gateway = await start(t, { threads: 3, config: { egress: { sourceAddresses: [source] } } });
+  const gateway = await start(t, { threads, config: { egress: { sourceAddresses: [source] } } });
   const origin = during(t, await echoOrigin());
   const clients = await openTunnels(t, gateway, origin, 60);
   const { pools, fullest } = await egressState(gateway);

@@ -11,14 +11,15 @@ import { eventually, within } from './waiting.ts';
 /** What a gateway is started with so that `killThreads` reaches it. */
 export const inspected = { NODE_OPTIONS: '--inspect=127.0.0.1:0' };
 
-/** Connections that each thread accepted, by the thread's number. */
+/** Connections that each thread accepted, by the thread's number; the control thread is the last, where it has a loop. */
 export async function acceptedByThread(gateway: Gateway): Promise<number[]> {
   const metrics = await gateway.metrics();
+  const of = (thread: number | 'control') =>
+    metrics.get(`sallyport_thread_connections_total{thread="${thread}"}`);
   const threads = metrics.get('sallyport_threads') ?? 0;
-  return Array.from(
-    { length: threads },
-    (_, thread) => metrics.get(`sallyport_thread_connections_total{thread="${thread}"}`) ?? Number.NaN,
-  );
+  const control = of('control');
+  const others = Array.from({ length: threads }, (_, thread) => of(thread) ?? Number.NaN);
+  return control === undefined ? others : [...others, control];
 }
 
 /** Sockets that the process has open now. */

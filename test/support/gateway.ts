@@ -84,6 +84,7 @@ const defaults = (options: GatewayOptions) => ({
   ...(options.dns === undefined ? {} : { dns: { servers: [options.dns] } }),
   limits: { drainTimeout: '2s' },
   log: { output: 'stdout', messages: 'json' },
+  threads: 1,
 });
 
 /** Laid over every configuration: the same tests on another data plane, e.g. `{"threads": 2}`. */
@@ -106,6 +107,7 @@ const policyText = (policies: object[] | string) =>
 
 interface Files {
   folder: string;
+  configured: Record<string, unknown>;
   configFile: string;
   writePolicies(policies: object[] | string): Promise<void>;
   writeConfig(overrides: Record<string, unknown>): Promise<void>;
@@ -118,6 +120,7 @@ async function writeFiles(options: GatewayOptions): Promise<Files> {
   const configured = merge(merge(defaults(options), everyConfig), options.config ?? {});
   const files: Files = {
     folder,
+    configured,
     configFile,
     writePolicies: policies => writeFile(path.join(folder, 'policies', 'test.yaml'), policyText(policies)),
     writeConfig: overrides => writeFile(configFile, stringify(merge(configured, overrides))),
@@ -142,7 +145,11 @@ function launch(files: Files, options: GatewayOptions): ChildProcess {
   return child;
 }
 
-async function ready(messages: JsonLines<Message>, exited: Promise<Exit>): Promise<void> {
+/** With two threads, one comes when the other serves already. */
+const lastOfStart = ({ threads }: Record<string, unknown>) =>
+  threads === 2 ? 'data-plane threads serve, too' : 'ready';
+
+async function ready(messages: JsonLines<Message>, exited: Promise<Exit>, last: string): Promise<void> {
   let exit: Exit | undefined;
   void exited.then(value => {
     exit = value;
@@ -150,7 +157,7 @@ async function ready(messages: JsonLines<Message>, exited: Promise<Exit>): Promi
   const isReady = () => {
     if (exit !== undefined)
       throw new Error(`the gateway ended (${JSON.stringify(exit)}): ${messages.text()}`);
-    return messages.lines().some(message => message.msg === 'ready') || undefined;
+    return messages.lines().some(message => message.msg === last) || undefined;
   };
   await eventually(isReady, 'the gateway to be ready', messages.text);
 }
@@ -187,7 +194,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const messages = jsonLines<Message>(child.stderr!, 'lenient');
   const clean = () => rm(files.folder, { recursive: true, force: true });
   try {
-    await ready(messages, exited);
+    await ready(messages, exited, lastOfStart(files.configured));
   } catch (error) {
     child.kill('SIGKILL');
     await clean();

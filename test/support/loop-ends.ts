@@ -5,7 +5,8 @@ import { connect, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { parseAddress } from '../../config/policy/address.ts';
 import { EventLoop } from '../../gateway/os/event-loop.ts';
-import { LoopListener, listenOn, localEndpoint } from '../../gateway/os/loop-listener.ts';
+import type { Kernel } from '../../gateway/os/kernel.ts';
+import { bindTo, LoopListener, localEndpoint, startListening } from '../../gateway/os/loop-listener.ts';
 import { LoopSocket } from '../../gateway/os/loop-socket.ts';
 import { within } from './waiting.ts';
 
@@ -36,11 +37,17 @@ export interface Ends {
   readonly errors: string[];
 }
 
+/** A descriptor that listens on a port of its own. */
+export function loopbackListener(kernel: Kernel): number {
+  const descriptor = bindTo(kernel, { address: parseAddress('127.0.0.1')!, port: 0, shared: false });
+  startListening(kernel, descriptor);
+  return descriptor;
+}
+
 /** A connection over loopback, one end on the loop, which must turn. */
 export async function connected(loop: EventLoop): Promise<Ends> {
   const { kernel } = loop;
-  const address = parseAddress('127.0.0.1')!;
-  const descriptor = listenOn(kernel, { address, port: 0, backlog: 5, shared: false });
+  const descriptor = loopbackListener(kernel);
   const accepted = Promise.withResolvers<LoopSocket>();
   const listener = new LoopListener(loop, descriptor, {
     accepted: socket => accepted.resolve(new LoopSocket(loop, socket)),

@@ -6,11 +6,10 @@ import { readSync, writeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { parseAddress } from '../../../config/policy/address.ts';
 import { EPOLLIN, EventLoop, type Watcher } from '../../../gateway/os/event-loop.ts';
 import type { Kernel, Pipe } from '../../../gateway/os/kernel.ts';
-import { listenOn, localEndpoint } from '../../../gateway/os/loop-listener.ts';
-import { type LoopTest, notHere, withLoop } from '../../support/loop-ends.ts';
+import { localEndpoint } from '../../../gateway/os/loop-listener.ts';
+import { type LoopTest, loopbackListener, notHere, withLoop } from '../../support/loop-ends.ts';
 import { eventually, within } from '../../support/waiting.ts';
 
 const hasLoop = (await EventLoop.open()) !== null;
@@ -269,9 +268,6 @@ loopTest('what is forgotten is told nothing, and the owner is told what is watch
   await eventually(() => told || undefined, 'the new watcher');
   t.is(told, 1);
 });
-
-const loopbackListener = (kernel: Kernel) =>
-  listenOn(kernel, { address: parseAddress('127.0.0.1')!, port: 0, backlog: 5, shared: false });
 
 /** A listener, to which nobody has connected, under just that number; null where others of this process were faster. */
 function listenerNumbered(t: ExecutionContext, kernel: Kernel, wanted: number): number | null {
