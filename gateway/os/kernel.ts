@@ -138,7 +138,8 @@ export class Kernel {
       uv_update_time: { arguments: ['pointer'], return: 'void' },
       __errno_location: { arguments: [], return: 'pointer' },
     } as Parameters<typeof ffi.dlopen>[1]);
-    this.#calls = functions as unknown as Calls;
+    // What dlopen gives is a table that is searched at each call.
+    this.#calls = { ...(functions as unknown as Calls) };
     const { __errno_location } = functions as unknown as { __errno_location(): bigint };
     this.#errno = new Int32Array(ffi.toArrayBuffer(__errno_location(), 4, false));
     this.#loop = ffi.getCurrentEventLoop();
