@@ -114,6 +114,9 @@ export const limitsSchema = z
     requestHeadTimeout: duration('10s', 100, 300_000).describe(
       'first byte to last byte of a request head or SOCKS exchange; later is answered 408',
     ),
+    rememberedHeads: count(256, 0, 65_536).describe(
+      'CONNECT heads that are read once and remembered, in each thread: those up to 1,024 bytes that show no credentials',
+    ),
     requestBodyBytes: bytes('0', 0, Number.MAX_SAFE_INTEGER).describe(
       'body of one plain HTTP request, streamed and never stored; more is answered 413; 0 is no limit',
     ),

@@ -3,6 +3,7 @@
 import type { Holder } from '../config/holder.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import type { Admission } from './admission/admit.ts';
+import type { RememberedHeads } from './entry/remembered-heads.ts';
 import type { OriginPools } from './exit/origin-pools.ts';
 import type { SessionRegistry } from './session/registry.ts';
 
@@ -11,6 +12,7 @@ export interface TunnelGateway {
   holder: Holder<Snapshot>;
   sessions: SessionRegistry;
   admission: Admission;
+  heads: RememberedHeads;
 }
 
 /** One for each thread that serves clients: plain HTTP needs kept connections, too. */

@@ -40,6 +40,7 @@ export function gaugeReaders(parts: MeasuredParts): GaugeReaders {
     ...passwordReaders(parts.verifier),
     sallyport_sessions_open: () => gateway.sessions.total,
     sallyport_client_connections_waiting: () => gateway.sessions.waiting,
+    sallyport_connect_heads_remembered: () => gateway.heads.size + inThreads(parts, 'headsRemembered'),
     sallyport_origin_connections_idle: () => gateway.pools.idle + inThreads(parts, 'originsIdle'),
     sallyport_origin_requests_waiting: () => gateway.pools.waiting + inThreads(parts, 'originsWaiting'),
     sallyport_log_records_total: () => [

@@ -14,6 +14,7 @@ import { type DataPlane, loopCounts, openDataPlane } from './data-plane.ts';
 import { type DescriptorShares, shareDescriptors } from './descriptor-shares.ts';
 import { EgressAddresses } from './egress-addresses.ts';
 import type { LoopWays } from './entry/loop-client.ts';
+import { RememberedHeads } from './entry/remembered-heads.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { gaugeReaders } from './gauge-readers.ts';
@@ -135,7 +136,13 @@ class RunningGateway {
       cluster: null,
     };
     const pools = new OriginPools(this.#shares.idleOrigins);
-    this.#gateway = { holder: configuration.holder, sessions, admission, pools };
+    this.#gateway = {
+      holder: configuration.holder,
+      sessions,
+      admission,
+      heads: new RememberedHeads(),
+      pools,
+    };
     this.#attestation = new Attestation({
       current: configuration.holder.current,
       sources: () => this.#egress.sources(),

@@ -63,10 +63,18 @@ function putWord(bytes: Uint8Array, at: number, word: number): void {
   bytes[at + 3] = word;
 }
 
+/** Addresses made lately, one at each place: most that a thread meets it has just met. A power of two of them. */
+const recentIpv4: (IpAddress | undefined)[] = Array.from({ length: 1024 });
+
 /** The IPv4 address with this unsigned 32-bit value. */
 export function ipv4(word: number): IpAddress {
+  const place = (word ^ (word >>> 10) ^ (word >>> 20)) & (recentIpv4.length - 1);
+  const recent = recentIpv4[place];
+  if (recent?.word0 === word) return recent;
   const text = `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
-  return { family: 4, text, word0: word, word1: 0, word2: 0, word3: 0 };
+  const made: IpAddress = { family: 4, text, word0: word, word1: 0, word2: 0, word3: 0 };
+  recentIpv4[place] = made;
+  return made;
 }
 
 /** The IPv6 address of four unsigned 32-bit words, most significant first. */

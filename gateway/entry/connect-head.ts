@@ -15,9 +15,10 @@ import {
   valuesOf,
 } from './http-fields.ts';
 
+/** May be that of several sessions: see remembered-heads.ts. */
 export interface ConnectRequest {
-  destination: Destination;
-  credentials: Credentials | null;
+  readonly destination: Destination;
+  readonly credentials: Credentials | null;
 }
 
 export interface HeadLimits {
@@ -32,7 +33,7 @@ const requestLine = /^CONNECT ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 const bad = (message: string, target?: string) =>
   new Failure('bad-request', message, { target: target && shownTarget(target) });
 
-/** Takes a head that may come in pieces. `push` gives the whole head as text once it is there, and what follows it. */
+/** Takes a head that may come in pieces. `push` gives the whole head once it is there, and what follows it. */
 export class HeadMachine {
   readonly #limits: HeadLimits;
   #bytes = noBytes;
@@ -42,8 +43,11 @@ export class HeadMachine {
     this.#limits = limits;
   }
 
-  /** @throws Failure `bad-request` on a bare LF or CR, `head-too-large` */
-  push(chunk: Buffer): { lines: string[]; rest: Buffer } | null {
+  /**
+   * The text is in latin1, without the line ending of its last line and the empty line behind it.
+   * @throws Failure `bad-request` on a bare LF or CR, `head-too-large`
+   */
+  push(chunk: Buffer): { text: string; rest: Buffer } | null {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     const end = this.#findEnd();
     if (
@@ -52,8 +56,7 @@ export class HeadMachine {
     )
       throw new Failure('head-too-large', `the request head is over ${this.#limits.requestHeadBytes} bytes`);
     if (end < 0) return null;
-    const lines = this.#bytes.toString('latin1', 0, end - 4).split('\r\n');
-    return { lines, rest: this.#bytes.subarray(end) };
+    return { text: this.#bytes.toString('latin1', 0, end - 4), rest: this.#bytes.subarray(end) };
   }
 
   /** Index after the empty line, or -1. Looks at each byte once. */
@@ -69,10 +72,11 @@ export class HeadMachine {
 }
 
 /**
- * The request of a whole CONNECT head.
+ * The request of a whole CONNECT head, as HeadMachine gives it.
  * @throws Failure `bad-request`, `head-too-large` by the number of fields, `authentication-failed`
  */
-export function parseConnectHead(lines: readonly string[], limits: HeadLimits): ConnectRequest {
+export function parseConnectHead(text: string, limits: HeadLimits): ConnectRequest {
+  const lines = text.split('\r\n');
   const target = requestLine.exec(lines[0]!)?.[1];
   if (target === undefined) throw bad('the request line is not CONNECT host:port HTTP/1.1');
   if (lines.length - 1 > limits.requestHeadFields)

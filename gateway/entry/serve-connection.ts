@@ -9,14 +9,14 @@ import { noBytes } from '../os/no-bytes.ts';
 import { Failure } from '../session/failure.ts';
 import { httpFacts, type Session } from '../session/session.ts';
 import type { ClientConnection } from './client-connection.ts';
-import { type ConnectRequest, HeadMachine, parseConnectHead } from './connect-head.ts';
+import { type ConnectRequest, HeadMachine } from './connect-head.ts';
 import { connectEstablished, httpRefusal, httpRefusalBytes } from './http-replies.ts';
 import { serveSocks } from './serve-socks.ts';
 
 /** Takes a connection over whose first request is plain HTTP; its first session was begun at accept. */
 export type ServePlainHttp<Client> = (client: Client, firstSession: Session) => void;
 
-type FirstMessage = { type: 'connect'; lines: string[] } | { type: 'plain-http' } | { type: 'socks5' };
+type FirstMessage = { type: 'connect'; head: string } | { type: 'plain-http' } | { type: 'socks5' };
 
 /** Serves one accepted connection. Never rejects. */
 export async function serveConnection<Exit, Client extends ClientConnection<Exit>>(
@@ -31,7 +31,7 @@ export async function serveConnection<Exit, Client extends ClientConnection<Exit
   try {
     const first = await readFirstMessage(client, listener, session);
     if (first.type === 'socks5') handedOver = await serveSocks(gateway, session, client);
-    else if (first.type === 'connect') handedOver = await serveConnect(gateway, session, client, first.lines);
+    else if (first.type === 'connect') handedOver = await serveConnect(gateway, session, client, first.head);
     else {
       handedOver = true;
       servePlainHttp(client, session);
@@ -48,14 +48,14 @@ function serveConnect<Exit>(
   gateway: TunnelGateway,
   session: Session,
   client: ClientConnection<Exit>,
-  lines: string[],
+  head: string,
 ): boolean | Promise<boolean> {
   session.protocol = 'connect';
   session.http = httpFacts('CONNECT');
   const replies = connectReplies(session);
   let request: ConnectRequest;
   try {
-    request = parseConnectHead(lines, session.snapshot.config.limits);
+    request = gateway.heads.read(head, session.snapshot.config.limits);
   } catch (error) {
     client.refuse(replies.refused(session.fail(error)));
     return false;
@@ -100,7 +100,7 @@ function readFirstMessage(
       chunk = seen;
     }
     const whole = head.push(chunk);
-    return whole && { value: { type: 'connect', lines: whole.lines } as const, rest: whole.rest };
+    return whole && { value: { type: 'connect', head: whole.text } as const, rest: whole.rest };
   };
   return client.read<FirstMessage>(step, deadlines);
 }

@@ -38,6 +38,7 @@ export const metricTable = {
     [],
     'Client connections that wait for a next plain HTTP request.',
   ],
+  sallyport_connect_heads_remembered: ['gauge', [], 'CONNECT heads in memory, as they were read.'],
   sallyport_origin_connections_idle: ['gauge', [], 'Kept connections to plain HTTP origins.'],
   sallyport_origin_requests_waiting: ['gauge', [], 'Plain HTTP requests that wait for a connection.'],
   sallyport_log_records_total: [

@@ -12,6 +12,7 @@ import { PiecesOfDocuments } from '../documents-in-pieces.ts';
 import { acceptConnections } from '../entry/accept-connections.ts';
 import { DirectClients } from '../entry/direct-client.ts';
 import type { LoopWays } from '../entry/loop-client.ts';
+import { RememberedHeads } from '../entry/remembered-heads.ts';
 import { LocalAddresses } from '../exit/local-addresses.ts';
 import { OriginPools } from '../exit/origin-pools.ts';
 import type { Gateway } from '../gateway.ts';
@@ -155,7 +156,7 @@ class DataPlaneThread {
     };
     const pools = new OriginPools(birth.mostIdleOrigins);
     pools.connectBy(this.#ways.connector);
-    this.#gateway = { holder, sessions, admission, pools };
+    this.#gateway = { holder, sessions, admission, heads: new RememberedHeads(), pools };
   }
 
   #refusal({ config }: Snapshot): Failure | null {
@@ -238,7 +239,8 @@ class DataPlaneThread {
     this.#memory.add('dnsMisses', misses - this.#told.misses);
     this.#told = { hits, misses };
     if (!this.#gateway) return;
-    const { sessions, pools } = this.#gateway;
+    const { sessions, heads, pools } = this.#gateway;
+    this.#memory.set('headsRemembered', heads.size);
     this.#memory.set('originsIdle', pools.idle);
     this.#memory.set('originsWaiting', pools.waiting);
     sessions.sweepProgress(sweepMs);
