@@ -10,20 +10,18 @@ import { createUserVerifier, prepareToVerify, type UserVerifier } from './admiss
 import { Attestation } from './attestation.ts';
 import { ClusterLink } from './cluster-link.ts';
 import { Configuration, ConfigurationError } from './configuration.ts';
-import { type DataPlane, loopCounts, openDataPlane } from './data-plane.ts';
+import { loopCounts } from './data-plane.ts';
 import { type DescriptorShares, shareDescriptors } from './descriptor-shares.ts';
 import { EgressAddresses } from './egress-addresses.ts';
-import type { LoopWays } from './entry/loop-client.ts';
 import { RememberedHeads } from './entry/remembered-heads.ts';
 import { OriginPools } from './exit/origin-pools.ts';
 import type { Gateway } from './gateway.ts';
 import { gaugeReaders } from './gauge-readers.ts';
 import { InterfaceAddresses } from './host-addresses.ts';
 import { Listeners } from './listeners.ts';
+import { Loops } from './loops.ts';
 import { canBindWithoutPort } from './os/bound-socket.ts';
 import { descriptorLimit } from './os/descriptors.ts';
-import type { EventLoop } from './os/event-loop.ts';
-import type { PipePool } from './os/pipe-pool.ts';
 import { giveBackStartMemory } from './os/start-memory.ts';
 import { banner } from './record/banner.ts';
 import { DecisionLog } from './record/decision-log.ts';
@@ -40,8 +38,7 @@ import { OpenCounts } from './session/open-counts.ts';
 import { Expiries, redecideAll } from './session/redecide.ts';
 import { SessionRegistry } from './session/registry.ts';
 import type { Session } from './session/session.ts';
-import { answerQuestion } from './threads/answer-questions.ts';
-import type { ControlThread, DataPlaneThreads } from './threads/data-plane-threads.ts';
+import type { DataPlaneThreads } from './threads/data-plane-threads.ts';
 
 /** How often open sessions are looked at for a progress line, and for rules that have expired. */
 const sweepMs = 1_000;
@@ -96,10 +93,7 @@ class RunningGateway {
   readonly #listeners: Listeners;
   /** Of the data-plane threads. */
   readonly #tallies: SessionTally[] = [];
-  #threads: DataPlaneThreads | null = null;
-  #pipes: PipePool | null = null;
-  /** Sessions that the threads cut for the latest snapshot. */
-  #cutInThreads = 0;
+  #loops: Loops | null = null;
   #admin: AdminServer | null = null;
   #link: ClusterLink | null = null;
   /** What is waited for before clients are served, in words; null once they are. */
@@ -175,8 +169,8 @@ class RunningGateway {
     this.#handleSignals();
     const admin = await this.#startAdmin();
     await this.#joinCluster(connectCluster);
-    const dataPlane = await this.#openDataPlane();
-    await this.#listeners.start(dataPlane);
+    const loops = await this.#openLoops();
+    await this.#listeners.start(loops.dataPlane);
     const proxies = this.#listeners.running.map(({ config: { name, protocols }, address, port }) => ({
       listener: name,
       address,
@@ -188,79 +182,32 @@ class RunningGateway {
     this.#observeSwaps();
     this.#watchFiles();
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
-    const hasOwnLoop = dataPlane.kind === 'loops' && dataPlane.own !== null;
-    if (hasOwnLoop) this.#turn(dataPlane.own.loop);
-    else await this.#threads?.listen(this.#listeners.forThreads);
+    await loops.accept();
     this.#waitsFor = null;
     await giveBackStartMemory();
     this.#announce(endpoints);
-    if (hasOwnLoop) await this.#startThreadsLate();
+    if (await loops.letThreadsJoin()) await giveBackStartMemory();
   }
 
-  /** Clients are served already: threads beside this one's loop join it when they are ready. */
-  async #startThreadsLate(): Promise<void> {
-    if (!this.#threads) return;
-    await this.#threads.start();
-    if (this.#stopping) return;
-    await this.#threads.listen(this.#listeners.forThreads);
-    this.#messages.info({ threads: this.#threads.count }, 'data-plane threads serve, too');
-    await giveBackStartMemory();
-  }
-
-  async #openDataPlane(): Promise<DataPlane> {
-    const { config } = this.#configuration.holder.current();
-    const { sessions, idleOrigins, pipes: mostPipes } = this.#shares;
-    const dataPlane = await openDataPlane(config, {
-      openCounts: this.#counts,
-      knowsCluster: config.kubernetes !== undefined,
-      mostByDescriptors: sessions,
-      mostIdleOrigins: idleOrigins,
+  async #openLoops(): Promise<Loops> {
+    this.#loops = await Loops.open({
+      configuration: this.#configuration,
+      gateway: this.#gateway,
+      listeners: this.#listeners,
+      counts: this.#counts,
+      shares: this.#shares,
       mostConnections: this.#mostConnections,
-      pipeLimits: { mostPipes, pipeBytes: config.limits.relayPipeBytes },
-      control: this.#control(),
+      log: this.#log,
+      messages: this.#messages,
+      acceptFailed: error => this.#acceptFailed(error),
     });
-    if (dataPlane.kind === 'streams' && config.relay.mode === 'auto')
-      this.#messages.warn('no FFI here: tunnels go over streams of Node, on one thread');
-    if (dataPlane.kind === 'streams') return dataPlane;
-    const { own, threads } = dataPlane;
-    if (own) this.#useLoop(own);
-    if (threads) this.#useThreads(threads);
-    // Without a loop here nobody is served before they are there.
-    if (!own) void threads?.start();
-    return dataPlane;
+    if (this.#threads) this.#tallies.push(...this.#threads.tallies);
+    if (this.#threads) this.#link?.tellThreads(this.#threads);
+    return this.#loops;
   }
 
-  #useLoop({ connector, pipes }: LoopWays): void {
-    this.#pipes = pipes;
-    this.#gateway.pools.connectBy(connector);
-  }
-
-  #useThreads(threads: DataPlaneThreads): void {
-    this.#threads = threads;
-    this.#tallies.push(...threads.tallies);
-    this.#configuration.publishTo(async input => {
-      this.#cutInThreads = await threads.publish(input);
-    });
-    this.#link?.tellThreads(threads);
-  }
-
-  #control(): ControlThread {
-    const { holder, admission, sessions } = this.#gateway;
-    return {
-      answer: question => answerQuestion({ holder, admission }, question),
-      takeRecords: ({ lines, count }) => this.#log.append(lines, count),
-      takeRequest: request => this.#listeners.serveGiven(request),
-      acceptFailed: ({ code, message }) => this.#acceptFailed(Object.assign(new Error(message), { code })),
-      recordLeft: left => sessions.recordLeft(left),
-      tell: (level, fields, text) => this.#messages[level](fields, text),
-    };
-  }
-
-  #turn(loop: EventLoop): void {
-    loop.onError(error =>
-      this.#messages.error({ error: stackOf(error) }, 'an event failed that nobody foresaw'),
-    );
-    void loop.run();
+  get #threads(): DataPlaneThreads | null {
+    return this.#loops?.threads ?? null;
   }
 
   /** First of all, so that a start that waits can be looked at. */
@@ -359,7 +306,7 @@ class RunningGateway {
       this.#expiries.use(next, Date.now());
       this.#hits.keep(next.policy);
       const { sessions, admission } = this.#gateway;
-      const cut = redecideAll(sessions, next, admission.cluster) + this.#cutInThreads;
+      const cut = redecideAll(sessions, next, admission.cluster) + (this.#loops?.cutInThreads ?? 0);
       this.#messages.info(
         { generation: next.generation, ...next.policy.counts, sessionsCut: cut },
         'configuration swapped',
@@ -494,9 +441,9 @@ class RunningGateway {
       egress: this.#egress,
       attestation: this.#attestation,
       link: () => this.#link,
-      accepted: () => (this.#pipes ? this.#listeners.accepted : null),
+      accepted: () => (this.#loops?.own ? this.#listeners.accepted : null),
       threads: () => this.#threads,
-      pipes: () => this.#pipes,
+      pipes: () => this.#loops?.pipes ?? null,
       isStopping: () => this.#stopping,
     });
   }

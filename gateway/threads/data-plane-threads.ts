@@ -98,6 +98,11 @@ export class DataPlaneThreads {
     return new Thread(this.#options, memberOf(at), memory, died => void this.#replace(at, died));
   }
 
+  /** Whether they were told to accept no more. */
+  get areEnding(): boolean {
+    return this.#ending;
+  }
+
   get count(): number {
     return this.#options.count;
   }
