@@ -100,6 +100,8 @@ export class Listeners {
     const endpoint = localEndpoint(kernel, descriptors[0]!);
     while (descriptors.length < count) descriptors.push(open(kernel, listener, endpoint.port, isShared));
     const stop = own ? this.#acceptByLoop(listener, http, own, descriptors.shift()!) : () => {};
+    // At once, so that whoever else wants the port finds it taken.
+    if (!own) for (const descriptor of descriptors) startListening(kernel, descriptor);
     if (threads) this.forThreads.push({ listener, descriptors, http });
     const closeForThreads = () => {
       for (const descriptor of descriptors.splice(0)) kernel.close(descriptor);
