@@ -69,8 +69,7 @@ export class Listeners {
         this.running.push({ config: listener, ...endpoint });
       }
     } catch (error) {
-      this.stop();
-      this.closeForThreads();
+      this.close();
       throw error;
     }
   }
@@ -176,8 +175,9 @@ export class Listeners {
     }
   }
 
-  /** Closes what the threads accept on; they must have heard that they are to accept no more. */
-  closeForThreads(): void {
+  /** The same, and closes what the threads accept on; they must have heard that they are to accept no more. */
+  close(): void {
+    this.stop();
     for (const accepting of this.#accepting) accepting.closeForThreads();
   }
 }

@@ -1,7 +1,6 @@
 // The data plane of a running gateway, joined to the rest of it: opened, let accept, and what its threads hand to the
 // control thread. What a connection meets there is entry/'s business.
 
-import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { Configuration } from './configuration.ts';
 import { type DataPlane, openDataPlane } from './data-plane.ts';
 import type { DescriptorShares } from './descriptor-shares.ts';
@@ -45,7 +44,7 @@ export class Loops {
   /** @throws Error where the configuration insists on what cannot be had */
   static async open(parts: LoopsParts): Promise<Loops> {
     const { configuration, counts, shares, mostConnections, messages } = parts;
-    const config: GatewayConfig = configuration.holder.current().config;
+    const { config } = configuration.holder.current();
     const dataPlane = await openDataPlane(config, {
       openCounts: counts,
       knowsCluster: config.kubernetes !== undefined,

@@ -201,8 +201,11 @@ class RunningGateway {
       messages: this.#messages,
       acceptFailed: error => this.#acceptFailed(error),
     });
-    if (this.#threads) this.#tallies.push(...this.#threads.tallies);
-    if (this.#threads) this.#link?.tellThreads(this.#threads);
+    const { threads } = this.#loops;
+    if (threads) {
+      this.#tallies.push(...threads.tallies);
+      this.#link?.tellThreads(threads);
+    }
     return this.#loops;
   }
 
@@ -367,18 +370,14 @@ class RunningGateway {
     );
     this.#listeners.stop();
     // Threads stop accepting when they hear of it; their sockets are closed a moment later.
-    const closer = setInterval(() => {
-      this.#listeners.stop();
-      this.#listeners.closeForThreads();
-    }, 100);
+    const closer = setInterval(() => this.#listeners.close(), 100);
     const { sessions } = this.#gateway;
     const deadline = performance.now() + drainTimeout;
     await Promise.all([sessions.drain(drainTimeout), this.#threads?.drain(drainTimeout)]);
     // A thread may have handed one over after this one had none.
     if (this.#threads) await sessions.drain(Math.max(0, deadline - performance.now()));
     clearInterval(closer);
-    this.#listeners.stop();
-    this.#listeners.closeForThreads();
+    this.#listeners.close();
     await this.#close();
   }
 

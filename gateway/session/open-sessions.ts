@@ -25,8 +25,6 @@ export interface LeftSession {
 /** A slot is the length of its text, then the text as JSON; a decision's reason is at most 300 characters. */
 const slotBytes = 2048;
 const lengthBytes = 2;
-/** UTF-8 of what is one unit of UTF-16. */
-const mostBytesOfCharacter = 3;
 /** How long what is known of an admitted session waits to be noted, milliseconds: most are over by then. */
 const noteAfterMs = 20;
 
@@ -67,8 +65,7 @@ export class OpenSessions {
     if (slot === null) return;
     const at = slot * slotBytes;
     const text = factsOf(session, countSlot);
-    const most = slotBytes - lengthBytes;
-    const fits = text.length * mostBytesOfCharacter <= most || Buffer.byteLength(text) <= most;
+    const fits = Buffer.byteLength(text) <= slotBytes - lengthBytes;
     if (fits) this.#bytes.writeUInt16LE(this.#bytes.write(text, at + lengthBytes), at);
   }
 

@@ -145,9 +145,9 @@ function launch(files: Files, options: GatewayOptions): ChildProcess {
   return child;
 }
 
-/** With two threads, one comes when the other serves already. */
-const lastOfStart = ({ threads }: Record<string, unknown>) =>
-  threads === 2 ? 'data-plane threads serve, too' : 'ready';
+/** With two threads, one comes when the other serves already; streams have none. */
+const lastOfStart = ({ threads, relay }: Record<string, unknown>) =>
+  threads === 2 && !(isPlain(relay) && relay.mode === 'streams') ? 'data-plane threads serve, too' : 'ready';
 
 async function ready(messages: JsonLines<Message>, exited: Promise<Exit>, last: string): Promise<void> {
   let exit: Exit | undefined;
