@@ -205,11 +205,28 @@ test.serial(
   },
 );
 
-test.serial('a gateway that is told to stop while its threads start does', async t => {
-  // Which threads that are is the machine's affair: all of `auto` are not there yet, or all are.
-  const gateway = await start(t, { config: { threads: 'auto' } });
+test.serial('a thread that is ready only when the gateway drains does not join it', async t => {
+  const gateway = await start(t, {
+    threads: 2,
+    until: 'ready',
+    config: { limits: { drainTimeout: '60s' } },
+  });
+  const origin = during(t, await echoOrigin());
+  const { client, status } = await ask(t, gateway, origin.authority);
+  t.is(status, 200);
   gateway.signal('SIGTERM');
+  await gateway.waitForMessage(({ msg }) => msg === 'draining');
+  // Longer than a thread takes to load.
+  await new Promise(resolve => setTimeout(resolve, 2_000));
+  const said = gateway.messages().map(({ msg }) => msg);
+  t.true(said.lastIndexOf('data-plane threads serve, too') < said.indexOf('draining'), said.join('; '));
+  await echoes(t, client);
+  await client.end().readAll();
   t.deepEqual(await within(gateway.exited, 'the gateway to exit', gateway.stderr), { code: 0, signal: null });
+  t.deepEqual(
+    ofClients(gateway.records(), [client]).map(({ close }) => close.reason),
+    ['complete'],
+  );
 });
 
 onBoth("a client's sessions are counted over all threads", async (t, threads) => {

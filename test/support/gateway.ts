@@ -28,6 +28,8 @@ export interface GatewayOptions {
   /** Put before the command, e.g. `['prlimit', '--nofile=64']`. */
   command?: string[];
   env?: Record<string, string>;
+  /** The gateway's message that is waited for; by default the last one of a start. */
+  until?: string;
 }
 
 interface Exit {
@@ -194,7 +196,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const messages = jsonLines<Message>(child.stderr!, 'lenient');
   const clean = () => rm(files.folder, { recursive: true, force: true });
   try {
-    await ready(messages, exited, lastOfStart(files.configured));
+    await ready(messages, exited, options.until ?? lastOfStart(files.configured));
   } catch (error) {
     child.kill('SIGKILL');
     await clean();
