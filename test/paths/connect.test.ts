@@ -10,6 +10,7 @@ import { connectRaw } from '../support/raw-client.ts';
 import { recordOf, recordsOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
 import { bannerOrigin, echoOrigin } from '../support/tcp-origins.ts';
+import { eventually } from '../support/waiting.ts';
 
 const on = serving(test);
 
@@ -194,8 +195,10 @@ test('two hundred tunnels at once, each with its own bytes and its own record', 
       return client;
     }),
   );
+  const mine = () => on.gateway.records().filter(record => record.client.address === '127.21.0.1');
+  await eventually(() => mine().length >= 200 || undefined, 'the records');
   await recordOf(on.gateway, tunnels.at(-1)!);
-  const records = on.gateway.records().filter(record => record.client.address === '127.21.0.1');
+  const records = mine();
   t.is(records.length, 200);
   t.is(new Set(records.map(record => record.id)).size, 200);
 });
