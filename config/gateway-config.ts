@@ -276,6 +276,11 @@ const kubernetesSchema = z.strictObject({
   injectionConfigMap: z.string().min(1).optional(),
 });
 
+/** `TCP_CA_NAME_MAX` of linux/tcp.h is 16 with the zero at the end. */
+export const congestionControlSchema = z
+  .string()
+  .regex(/^[\w-]{1,15}$/, 'a name as in net.ipv4.tcp_allowed_congestion_control');
+
 const listenerSchema = z.strictObject({
   name: labelName,
   address: address.default('127.0.0.1'),
@@ -287,6 +292,8 @@ const listenerSchema = z.strictObject({
     .default(['http', 'socks5']),
   /** Required asks every client for credentials; Optional asks only where they could change a denial. */
   authentication: z.enum(['Optional', 'Required']).default('Optional'),
+  /** TCP congestion control towards the clients, by its name in the kernel. Absent: the host's. */
+  congestionControl: congestionControlSchema.optional(),
 });
 
 /** `address` or `address:port`, IPv6 in brackets before a port. */

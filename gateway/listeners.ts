@@ -12,6 +12,7 @@ import { recordDropped } from './entry/dropped.ts';
 import type { LoopWays } from './entry/loop-client.ts';
 import { applyLimits, createListenerServer, type ListenerServer } from './entry/serve-http.ts';
 import type { Gateway } from './gateway.ts';
+import { setCongestionControl } from './os/congestion-control.ts';
 import type { Kernel } from './os/kernel.ts';
 import { backlog, bindTo, localEndpoint, startListening } from './os/loop-listener.ts';
 import { streamOf } from './os/loop-socket.ts';
@@ -188,26 +189,40 @@ interface StartedListener extends Omit<Accepting, 'http'> {
 
 /** A descriptor for it; an error says which listener it is about. */
 function open(kernel: Kernel, listener: ListenerConfig, port: number, shared: boolean): number {
+  let descriptor: number | null = null;
   try {
-    return bindTo(kernel, { address: parseAddress(listener.address)!, port, shared });
+    descriptor = bindTo(kernel, { address: parseAddress(listener.address)!, port, shared });
+    if (listener.congestionControl) setCongestionControl(descriptor, listener.congestionControl);
+    return descriptor;
   } catch (error) {
-    (error as Error).message = `listener ${listener.name}: ${(error as Error).message}`;
-    throw error;
+    if (descriptor !== null) kernel.close(descriptor);
+    throw about(listener, error as Error);
   }
 }
 
-function listen(server: Server, { name, address, port }: ListenerConfig): Promise<Endpoint> {
+const about = ({ name }: ListenerConfig, error: Error) =>
+  Object.assign(error, { message: `listener ${name}: ${error.message}` });
+
+function listen(server: Server, listener: ListenerConfig): Promise<Endpoint> {
+  const { address, port, congestionControl } = listener;
   const { promise, resolve, reject } = Promise.withResolvers<Endpoint>();
-  const onError = (error: Error) =>
-    reject(Object.assign(error, { message: `listener ${name}: ${error.message}` }));
+  const onError = (error: Error) => reject(about(listener, error));
   server.once('error', onError);
   server.listen({ host: address, port, backlog }, () => {
     server.off('error', onError);
-    const bound = server.address() as AddressInfo;
-    resolve({ address: bound.address, port: bound.port });
+    try {
+      if (congestionControl) setCongestionControl(descriptorOf(server), congestionControl);
+      const bound = server.address() as AddressInfo;
+      resolve({ address: bound.address, port: bound.port });
+    } catch (error) {
+      server.close();
+      onError(error as Error);
+    }
   });
   return promise;
 }
+
+const descriptorOf = (server: Server) => (server as unknown as { _handle: { fd: number } })._handle.fd;
 
 const everywhere = ['0.0.0.0', '::'];
 

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { gatewayConfigSchema, limitsSchema } from '../../config/gateway-config.ts';
+import { congestionControlSchema, gatewayConfigSchema, limitsSchema } from '../../config/gateway-config.ts';
 
 const labelName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
 const objectName = z.string().regex(/^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$/);
@@ -49,6 +49,7 @@ const listener = z.strictObject({
   port,
   protocols: z.array(z.enum(['http', 'socks5'])).min(1),
   authentication: z.enum(['Optional', 'Required']),
+  congestionControl: congestionControlSchema.optional(),
 });
 
 const probe = z.strictObject({

@@ -155,12 +155,19 @@ const valid: [string, object][] = [
   ['guard blocks', { guard: { cidrs: ['10.0.0.0/8', '2001:db8::/32', '10.1.2.3/32'] } }],
   ['a listener name of 63', { listeners: [{ name: 'a'.repeat(63), port: 1 }] }],
   ['one thread', { threads: 1 }],
+  [
+    'a congestion control of 15',
+    { listeners: [{ name: 'a', port: 1, congestionControl: 'bbr_2-x'.padEnd(15, 'y') }] },
+  ],
 ];
 for (const [title, changes] of valid) test(`taken: ${title}`, t => t.true(isValid(changes)));
 
 const invalid: [string, object][] = [
   ['an unknown key', { listners: [] }],
   ['no listener', { listeners: [] }],
+  ['no congestion control', { listeners: [{ name: 'a', port: 1, congestionControl: '' }] }],
+  ['a congestion control of 16', { listeners: [{ name: 'a', port: 1, congestionControl: 'c'.repeat(16) }] }],
+  ['two congestion controls', { listeners: [{ name: 'a', port: 1, congestionControl: 'bbr cubic' }] }],
   ['another kind', { kind: 'Gateway' }],
   ['another version', { apiVersion: 'sallyport.dev/v1' }],
   [
