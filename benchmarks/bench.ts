@@ -6,6 +6,7 @@ import { startLoad } from './load/children.ts';
 import type { Bench } from './measure/cost.ts';
 import { measureGrowth, measureRounds, progress, type Started, startPeer } from './measure/rounds.ts';
 import { summarize } from './measure/summary.ts';
+import { runInside, wantsNetwork } from './network.ts';
 import { type Options, readOptions } from './options.ts';
 import type { BenchPolicy, Peer } from './peers/peer.ts';
 import { showConfiguration } from './peers/show.ts';
@@ -99,6 +100,10 @@ async function main(): Promise<void> {
   const options = readOptions();
   if (options.showConfig) {
     process.stdout.write(showConfiguration(options.peers, allowedNames));
+    return;
+  }
+  if (wantsNetwork(options)) {
+    process.exitCode = await runInside(options);
     return;
   }
   const result = await measure(options);

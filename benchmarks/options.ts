@@ -13,12 +13,15 @@ const help = `npm run bench -- [options]
   --peers LIST     of ${peerNames.join(', ')}
                    (default all; growth: sallyport, squid); ratios are of the first to the others
                    variants of this gateway: sallyport:streams, :pump, :kernel (relay.mode), sallyport:threads=2,
-                   sallyport:socks, sallyport@FOLDER (another checkout), and combinations
+                   sallyport:socks, sallyport:congestion=NAME (towards clients), sallyport@FOLDER (another checkout), and combinations
   --loads LIST     of ${scenarios.map(each => each.name).join(', ')}
                    (default all; idle8000 with --all)
   --growths LIST   of ${growths.map(each => each.name).join(', ')} (default all)
   --rounds N       rounds, each with every load for every peer (default 3, --all 5)
   --seconds N      length of one load (default 0.6, --all 2)
+  --congestion-control NAME
+                   TCP's for everybody, in a network namespace of its own (reno, and what
+                   net.ipv4.tcp_allowed_congestion_control has beside; default this host's)
   --client node    the load by Node although there is Go
   --output json    JSON instead of tables
   --plot FILE.svg  the main figures as bars, too
@@ -37,6 +40,8 @@ export interface Options {
   growthPeers: Peer[];
   rounds: number;
   seconds: number;
+  /** Of a network namespace of its own; null for the host's network as it is. */
+  congestionControl: string | null;
   client: 'auto' | 'node';
   json: boolean;
   plot: string | null;
@@ -73,6 +78,7 @@ function parse() {
         growths: { type: 'string' },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
+        'congestion-control': { type: 'string' },
         client: { type: 'string', default: 'auto' },
         output: { type: 'string', default: 'text' },
         plot: { type: 'string' },
@@ -102,6 +108,7 @@ export function readOptions(): Options {
     growthPeers: peersOf(values.peers ?? 'sallyport,squid'),
     rounds: Math.ceil(positive(values.rounds ?? (values.all ? '5' : '3'), '--rounds')),
     seconds: positive(values.seconds ?? (values.all ? '2' : '0.6'), '--seconds'),
+    congestionControl: values['congestion-control'] ?? null,
     client: values.client as 'auto' | 'node',
     json: values.output === 'json',
     plot: values.plot ?? null,

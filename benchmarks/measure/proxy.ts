@@ -19,8 +19,8 @@ async function goOnce(bench: Bench, running: RunningPeer): Promise<void> {
   if (target !== null) await load.run({ load: 'requests', target, ...once });
 }
 
-/** Traffic Server reads its hosts file only once it is asked for a name, and fails that request. */
-async function goOnceWithPatience(bench: Bench, running: RunningPeer): Promise<void> {
+/** Each way to the origin once. Traffic Server reads its hosts file only once it is asked for a name, and fails that request. */
+export async function goEachWay(bench: Bench, running: RunningPeer): Promise<void> {
   for (let left = 20; ; left--) {
     try {
       return await goOnce(bench, running);
@@ -34,7 +34,7 @@ async function goOnceWithPatience(bench: Bench, running: RunningPeer): Promise<v
 export async function startProxy(bench: Bench, peer: Peer, threads: Threads): Promise<RunningPeer> {
   const running = await runPeer(peer, bench.policy, threads);
   try {
-    await goOnceWithPatience(bench, running);
+    await goEachWay(bench, running);
     return running;
   } catch (error) {
     await running.stop();

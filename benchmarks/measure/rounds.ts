@@ -69,9 +69,6 @@ class Measured {
 
 const turned = <T>(list: readonly T[], by: number): T[] => list.map((_, i) => list[(i + by) % list.length]!);
 
-/** Loads that start a proxy of their own need no warming, and take long. */
-const warmable = ({ name }: Scenario) => !name.startsWith('idle') && name !== 'startup';
-
 export async function measureRounds(
   bench: Bench,
   started: Started[],
@@ -86,11 +83,10 @@ export async function measureRounds(
       if (keep) each.result.samples.add(figures);
     });
   progress('warming up');
-  const short = { ...bench, seconds: bench.seconds / 2 };
-  // Twice: the first says how fast it goes, the second is long enough to warm a compiler.
+  // Twice: the first says how fast it goes.
   for (let pass = 0; pass < 2; pass++)
-    for (const scenario of scenarios.filter(warmable))
-      for (const each of started) await once(each, scenario, false, short);
+    for (const scenario of scenarios.filter(({ warmUp }) => warmUp > 0))
+      for (const each of started) await once(each, scenario, false, { ...bench, seconds: scenario.warmUp });
   for (let turn = 0; turn < rounds; turn++) {
     progress(`round ${turn + 1} of ${rounds}`);
     for (const scenario of scenarios)

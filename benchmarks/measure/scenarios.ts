@@ -7,7 +7,7 @@ import { type RunningPeer, runPeer } from '../peers/run.ts';
 import { whileAwake } from './awake.ts';
 import { type Bench, type Cost, costOf, httpTarget, perUnit, type Subject, tunnelTarget } from './cost.ts';
 import { anonymousBytes, residentBytes } from './processes.ts';
-import { startProxy } from './proxy.ts';
+import { goEachWay, startProxy } from './proxy.ts';
 
 export interface Metric {
   key: string;
@@ -26,6 +26,8 @@ export interface Scenario {
   threads: Threads;
   /** Only of a full run. */
   full?: true;
+  /** Seconds of it before the rounds, enough for a compiler that works meanwhile; 0 where each starts a proxy of its own. */
+  warmUp: number;
   metrics: Metric[];
   measure(bench: Bench, subject: Subject): Promise<Figures>;
 }
@@ -47,6 +49,7 @@ const tunnels = (key: string, threads: Threads): Scenario => {
   return {
     name: key,
     threads,
+    warmUp: 4,
     metrics: [
       more(`${key}PerSecond`, `CONNECT tunnels/s, ${words}`),
       less(`${key}CpuUs`, `proxy CPU µs/tunnel, ${words}`, 1),
@@ -55,7 +58,7 @@ const tunnels = (key: string, threads: Threads): Scenario => {
     ],
     async measure(bench, subject) {
       const target = tunnelTarget(bench, subject.running, bench.policy.origin.exchange);
-      const cost = await costOf(bench, subject, { load: 'tunnels', target, connections: 32, first: 500 });
+      const cost = await costOf(bench, subject, { load: 'tunnels', target, connections: 32, first: 2_000 });
       return {
         [`${key}PerSecond`]: cost.perSecond,
         [`${key}CpuUs`]: perUnit(cost.proxyCpuMs, cost.units, 1000),
@@ -69,6 +72,7 @@ const tunnels = (key: string, threads: Threads): Scenario => {
 const requests: Scenario = {
   name: 'requests',
   threads: 1,
+  warmUp: 2,
   metrics: [
     more('requestsPerSecond', 'plain HTTP requests/s, kept connections'),
     less('requestsCpuUs', 'proxy CPU µs/request', 1),
@@ -94,6 +98,7 @@ const bulk = (connections: number): Scenario => {
   return {
     name: key,
     threads: 1,
+    warmUp: 0.5,
     metrics: [
       more(`${key}GbPerSecond`, `bulk GB/s, ${words}`, 2),
       less(`${key}CpuMs`, `proxy CPU ms/GB, ${words}`),
@@ -116,6 +121,7 @@ const bulk = (connections: number): Scenario => {
 const roundTrips = (key: string, words: string, around: typeof whileAwake): Scenario => ({
   name: key,
   threads: 1,
+  warmUp: 0.5,
   metrics: [
     less(`${key}P50Us`, `1-byte round trip µs, p50, ${words}`, 1),
     less(`${key}P99Us`, `1-byte round trip µs, p99, ${words}`, 1),
@@ -153,6 +159,7 @@ async function idleGrowth(bench: Bench, { peer }: Subject, size: number): Promis
 const idle = (size: number, full?: true): Scenario => ({
   name: `idle${size}`,
   threads: 1,
+  warmUp: 0,
   ...(full && { full }),
   metrics: [
     less(`idle${size}Kb`, `private memory KB/idle tunnel, ${size.toLocaleString('en-US')} tunnels`, 1),
@@ -166,16 +173,25 @@ const idle = (size: number, full?: true): Scenario => ({
 const startup: Scenario = {
   name: 'startup',
   threads: 1,
+  warmUp: 0,
   metrics: [
     less('readyMs', 'start until it serves, ms'),
     less('residentMb', 'resident memory at the start, MB', 1),
+    less('coldCpuUs', 'proxy CPU µs/tunnel, the first 2,000', 1),
   ],
   async measure(bench, { peer, running }) {
     if (running.setup === null) return {};
     const fresh = await runPeer(peer, bench.policy, 1);
-    const residentMb = residentBytes(fresh.pids()) / 1e6;
-    await fresh.stop();
-    return { readyMs: fresh.readyMs, residentMb };
+    try {
+      const residentMb = residentBytes(fresh.pids()) / 1e6;
+      await goEachWay(bench, fresh);
+      const subject = { peer, running: fresh, rates: new Map() };
+      const target = tunnelTarget(bench, fresh, bench.policy.origin.exchange);
+      const cost = await costOf(bench, subject, { load: 'tunnels', target, connections: 32, first: 2_000 });
+      return { readyMs: fresh.readyMs, residentMb, coldCpuUs: perUnit(cost.proxyCpuMs, cost.units, 1000) };
+    } finally {
+      await fresh.stop();
+    }
   },
 };
 

@@ -27,7 +27,8 @@ const root = path.resolve(import.meta.dirname, '../..');
 
 const relayModes = ['auto', 'pump', 'streams', 'kernel'];
 
-/** `sallyport`, `sallyport:streams`, `sallyport:threads=2`, `sallyport:socks`, `sallyport@FOLDER`, and combinations. */
+/** `sallyport`, `sallyport:streams`, `sallyport:threads=2`, `sallyport:socks`,
+ * `sallyport:congestion=reno`, `sallyport@FOLDER`, and combinations. */
 function parseVariant(text: string): Variant | null {
   const [, folder, options] = /^sallyport(?:@([^:]+))?((?::[^:]+)*)$/.exec(text) ?? [];
   if (options === undefined) return null;
@@ -38,7 +39,9 @@ function parseVariant(text: string): Variant | null {
   };
   for (const option of options.split(':').slice(1)) {
     const [, threads] = /^threads=(\d+)$/.exec(option) ?? [];
+    const [, congestion] = /^congestion=(.+)$/.exec(option) ?? [];
     if (threads !== undefined) variant.threads = Number(threads);
+    else if (congestion !== undefined) variant.congestionControl = congestion;
     else if (option === 'socks') variant.socks = true;
     else if (relayModes.includes(option)) variant.relay = option;
     else return null;

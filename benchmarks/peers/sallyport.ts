@@ -17,6 +17,8 @@ export interface Variant {
   relay?: string;
   /** `threads`, whatever the load asks for. */
   threads?: number;
+  /** `listeners[].congestionControl`; absent is the host's. */
+  congestionControl?: string;
   /** Tunnels by SOCKS5 instead of CONNECT. */
   socks: boolean;
 }
@@ -43,7 +45,9 @@ const policyFile = (policy: BenchPolicy) => ({
 const configuration = ({ policy, folder, ports, threads }: SetupRequest, variant: Variant) => ({
   apiVersion: 'sallyport.dev/v1alpha1',
   kind: 'GatewayConfig',
-  listeners: [{ name: 'proxy', address: '127.0.0.1', port: ports[0] }],
+  listeners: [
+    { name: 'proxy', address: '127.0.0.1', port: ports[0], congestionControl: variant.congestionControl },
+  ],
   policies: { files: ['policy.yaml'] },
   dns: { servers: [`127.0.0.1:${policy.origin.dns}`] },
   limits: { sessionsPerClient: 20_000, drainTimeout: '1s' },

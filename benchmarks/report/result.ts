@@ -1,5 +1,6 @@
 // What a run of the benchmark has found, before it is put into words, JSON or a picture. Facts of the run and samples.
 
+import { readFileSync } from 'node:fs';
 import os, { cpus, totalmem } from 'node:os';
 import type { Growth } from '../measure/growth.ts';
 import type { Figures, Metric } from '../measure/scenarios.ts';
@@ -65,11 +66,12 @@ export const machine = () => ({
   memoryGb: Math.round(totalmem() / 1e9),
   kernel: os.release(),
   node: process.version,
+  congestionControl: readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'latin1').trim(),
 });
 
 export function machineLine(): string {
-  const { processor, processors, memoryGb, kernel } = machine();
-  return `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}`;
+  const { processor, processors, memoryGb, kernel, congestionControl } = machine();
+  return `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, TCP ${congestionControl}`;
 }
 
 export const formatNumber = (value: number, digits: number) =>
