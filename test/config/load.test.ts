@@ -94,7 +94,7 @@ test('every problem of every file at once, in the order of the places', async t 
     'gateway.yaml:3:1: unknown key "listners", wanted one of apiVersion, kind, listeners, admin, policies, users, kubernetes, dns, defaults, guard, egress, limits, log, relay, threads, try "listeners"',
     'gateway.yaml:5:10: wrong value for listeners[0].name, wanted a lower-case name (RFC 1123 label), got "A"',
     'gateway.yaml:5:19: wrong value for listeners[0].port, wanted a port from 0 to 65535, got 70000, try 65535',
-    'gateway.yaml:5:26: unknown key "adress", wanted one of name, address, port, protocols, authentication, try "address"',
+    'gateway.yaml:5:26: unknown key "adress", wanted one of name, address, port, protocols, authentication, congestionControl, try "address"',
     'gateway.yaml:6:8: wrong value for admin, wanted a mapping, got 3',
     'gateway.yaml:7:30: no file matches "no/*.yaml", wanted at least one in "no", try the path from the folder of this file',
     'gateway.yaml:7:41: cannot read "gone.yaml": no such file, try the path from the folder of the file that names it',

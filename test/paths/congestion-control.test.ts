@@ -9,7 +9,7 @@ import { startGateway } from '../support/gateway.ts';
 import { connect } from '../support/http-client.ts';
 import { during } from '../support/lifetime.ts';
 import { allowLoopback } from '../support/policies.ts';
-import { connectRaw } from '../support/raw-client.ts';
+import { connectRaw, type RawClient } from '../support/raw-client.ts';
 import { echoOrigin } from '../support/tcp-origins.ts';
 
 const run = promisify(execFile);
@@ -29,13 +29,19 @@ const listeners = (congestionControl: string) => [
   { name: 'socks', address: '127.0.0.1', port: 0 },
 ];
 
-/** Of the connections that the gateway has accepted on a port, by `ss` of iproute2; null where that is missing. */
-async function ofConnections(t: ExecutionContext, port: number): Promise<string[] | null> {
+/** Of the gateway's ends of these connections, by `ss` of iproute2; null where that is missing. */
+async function ofConnections(
+  t: ExecutionContext,
+  port: number,
+  clients: readonly RawClient[],
+): Promise<string[] | null> {
   try {
     const { stdout } = await run('ss', ['-tinHO', 'state', 'established', 'sport', '=', `:${port}`]);
     const known = (await setting('available_')).split(' ');
-    const rows = stdout.split('\n').filter(row => row !== '');
-    return rows.map(row => row.split(/\s+/).find(word => known.includes(word)) ?? row);
+    const rows = stdout.split('\n').map(row => row.split(/\s+/));
+    // The same port may be another's at another address.
+    const rowOf = ({ local }: RawClient) => rows.find(row => row.includes(`${local.address}:${local.port}`));
+    return clients.map(client => rowOf(client)?.find(word => known.includes(word)) ?? 'none found');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     t.log('NOT RUN: ss is not on this machine');
@@ -71,7 +77,7 @@ for (const [what, plane] of [
     ] as const) {
       const clients = await Promise.all(Array.from({ length: 8 }, () => connectRaw(t, { port })));
       for (const client of clients) t.is((await connect(client, origin.authority)).status, 200);
-      const seen = await ofConnections(t, port);
+      const seen = await ofConnections(t, port, clients);
       t.deepEqual(seen ?? Array(8).fill(expected), Array(8).fill(expected));
     }
   });
