@@ -6,7 +6,7 @@ import { installDebian, versionIn } from './command.ts';
 import { hostsFile } from './hosts.ts';
 import type { Peer, SetupRequest } from './peer.ts';
 
-const records = ({ folder, threads, ports }: SetupRequest) => `
+const records = ({ folder, threads, ports, policy }: SetupRequest) => `
 CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT ${threads === 1 ? 1 : availableParallelism()}
 CONFIG proxy.config.accept_threads INT 0
@@ -19,6 +19,7 @@ CONFIG proxy.config.reverse_proxy.enabled INT 1
 CONFIG proxy.config.url_remap.remap_required INT 0
 CONFIG proxy.config.url_remap.pristine_host_hdr INT 1
 CONFIG proxy.config.hostdb.host_file.path STRING ${folder}/etc/hosts
+CONFIG proxy.config.dns.nameservers STRING 127.0.0.1:${policy.origin.dns}
 CONFIG proxy.config.net.connections_throttle INT 60000
 CONFIG proxy.config.log.logging_enabled INT 3
 CONFIG proxy.config.diags.debug.enabled INT 0
