@@ -2,6 +2,12 @@
 // then, and the first start is as fast as those after it. npm runs it after an install. It starts nothing, and a cache
 // that cannot be written is no error.
 
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import './cli/commands.ts';
 import './cli/serve.ts';
 import './serve.ts';
+
+// Whoever imports it runs it, so it is asked for its help, in a process of its own.
+const main = fileURLToPath(new URL('./main.ts', import.meta.url));
+spawnSync(process.execPath, [...process.execArgv, main, '--help'], { stdio: 'ignore' });
