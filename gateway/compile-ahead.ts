@@ -8,6 +8,9 @@ import './cli/commands.ts';
 import './cli/serve.ts';
 import './serve.ts';
 
-// Whoever imports it runs it, so it is asked for its help, in a process of its own.
-const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-spawnSync(process.execPath, [...process.execArgv, main, '--help'], { stdio: 'ignore' });
+// Whoever imports main.ts runs it, so it is asked for its help, in a process of its own; and only where this file is
+// the program: a process that loads every file would start itself again and again.
+if (import.meta.main) {
+  const main = fileURLToPath(new URL('./main.ts', import.meta.url));
+  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', main, '--help'], { stdio: 'ignore' });
+}
