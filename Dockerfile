@@ -33,8 +33,8 @@ LABEL org.opencontainers.image.title="Sallyport" \
       org.opencontainers.image.description="Egress gateway for Kubernetes pods" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
-# As the launcher of a checkout: a small young generation.
-ENV PATH=/usr/bin NODE_OPTIONS=--max-semi-space-size=4
+# As the launcher of a checkout: a small young generation, and two threads that help V8.
+ENV PATH=/usr/bin NODE_OPTIONS="--max-semi-space-size=4 --v8-pool-size=2"
 USER 65532:65532
 # Proxy (HTTP and SOCKS5), SOCKS5 alone, admin: what the configuration listens on by custom.
 EXPOSE 3128 1080 9128

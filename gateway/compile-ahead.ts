@@ -1,16 +1,58 @@
-// Loads what a start of the gateway loads, and ends: what Node compiled for it, types stripped, is in its compile cache
-// then, and the first start is as fast as those after it. npm runs it after an install. It starts nothing, and a cache
-// that cannot be written is no error.
+// Starts the gateway once and stops it, so that what Node compiled for a start is in its compile cache, and the first
+// start is as fast as those after it. npm runs it after an install. It listens on loopback, on ports that the host
+// chooses, for as long as the start takes, and a policy allows nothing. A start that fails is no error here.
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import './cli/commands.ts';
-import './cli/serve.ts';
-import './serve.ts';
 
-// Whoever imports main.ts runs it, so it is asked for its help, in a process of its own; and only where this file is
-// the program: a process that loads every file would start itself again and again.
+/** The message after which nothing more is loaded. */
+const lastOfStart = 'data-plane threads serve, too';
+/** A start takes a second where everything has to be compiled. */
+const longestMs = 20_000;
+
+/** Two threads, since a second one has a cache of its own; a policy, so that reading one is compiled. */
+const configuration = `apiVersion: sallyport.dev/v1alpha1
+kind: GatewayConfig
+listeners: [{name: proxy, address: 127.0.0.1, port: 0}]
+admin: {address: 127.0.0.1, port: 0}
+policies: {files: [policy.yaml]}
+threads: 2
+`;
+const policy = `apiVersion: sallyport.dev/v1alpha1
+kind: ClusterEgressPolicy
+metadata: {name: nothing}
+spec:
+  rules:
+  - name: nothing
+    action: Deny
+    to: [{host: example.com}, {host: "*.example.org"}, {cidr: 203.0.113.0/24}]
+    ports: [443]
+`;
+
+/** By the launcher: what was compiled under other flags is not taken. */
+const launcher = fileURLToPath(new URL('./cli/sallyport', import.meta.url));
+
+async function startAndStop(folder: string): Promise<void> {
+  await writeFile(join(folder, 'gateway.yaml'), configuration);
+  await writeFile(join(folder, 'policy.yaml'), policy);
+  const gateway = spawn(launcher, ['serve', '--config', join(folder, 'gateway.yaml')], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: longestMs,
+  });
+  for await (const line of createInterface({ input: gateway.stderr }))
+    if (line.includes(lastOfStart)) gateway.kill('SIGTERM');
+}
+
+// Only where this file is the program: whatever loads every file would start gateways.
 if (import.meta.main) {
-  const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', main, '--help'], { stdio: 'ignore' });
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-compile-'));
+  try {
+    await startAndStop(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

@@ -75,7 +75,7 @@ test('the pinned Node comes first, and arguments are passed as they are', async 
   const { stdout } = await start(join(root, 'gateway/cli/sallyport'), ['a b', '$c', ''], { env });
   t.is(
     stdout,
-    `node 26: --disable-warning=ExperimentalWarning --max-semi-space-size=4 ${root}/gateway/main.ts a b $c \n`,
+    `node 26: --disable-warning=ExperimentalWarning --max-semi-space-size=4 --v8-pool-size=2 ${root}/gateway/main.ts a b $c \n`,
   );
 });
 
