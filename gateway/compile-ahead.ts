@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** The message after which nothing more is loaded. */
+/** The message after which nothing more is loaded; without an event loop of our own there is no second thread. */
 const lastOfStart = 'data-plane threads serve, too';
+/** From `ready` to that. */
+const longestJoinMs = 3_000;
 /** A start takes a second where everything has to be compiled. */
 const longestMs = 20_000;
 
@@ -43,8 +45,11 @@ async function startAndStop(folder: string): Promise<void> {
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: longestMs,
   });
-  for await (const line of createInterface({ input: gateway.stderr }))
-    if (line.includes(lastOfStart)) gateway.kill('SIGTERM');
+  const stop = () => gateway.kill('SIGTERM');
+  for await (const line of createInterface({ input: gateway.stderr })) {
+    if (line.includes('"ready"')) setTimeout(stop, longestJoinMs).unref();
+    if (line.includes(lastOfStart)) stop();
+  }
 }
 
 // Only where this file is the program: whatever loads every file would start gateways.
