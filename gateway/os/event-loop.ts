@@ -10,6 +10,7 @@ import { TimerWheel, type WheelTimer } from './timer-wheel.ts';
 
 // linux/eventpoll.h
 export const EPOLLIN = 0x001;
+export const EPOLLPRI = 0x002;
 export const EPOLLOUT = 0x004;
 export const EPOLLERR = 0x008;
 export const EPOLLHUP = 0x010;

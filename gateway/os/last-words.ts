@@ -56,6 +56,7 @@ export class LastWords extends WheelTimer implements SocketUser {
   }
 
   #send(): void {
+    if (this.#socket.closed) return;
     while (this.#unsent.length > 0 && this.#socket.writable) {
       const sent = this.#socket.send(this.#unsent);
       if (sent > 0) this.#unsent = this.#unsent.subarray(sent);

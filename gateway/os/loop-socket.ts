@@ -5,7 +5,16 @@
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { addressFromBytes, type IpAddress } from '../../config/policy/address.ts';
 import { withoutMapping } from '../../config/policy/embedded-ipv4.ts';
-import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type EventLoop } from './event-loop.ts';
+import {
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLPRI,
+  EPOLLRDHUP,
+  type EventLoop,
+} from './event-loop.ts';
 import {
   EAGAIN,
   EINPROGRESS,
@@ -22,7 +31,7 @@ import { systemError } from './system-calls.ts';
 /** First TCP keep-alive probe of a silent connection, so that dead peers are noticed before the idle timeout. */
 export const keepAliveSeconds = 60;
 
-const everything = (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) >>> 0;
+const everything = (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET) >>> 0;
 
 /** Told when a socket may have become readable, writable or broken. */
 export interface SocketUser {
@@ -55,6 +64,8 @@ export class LoopSocket {
   /** Reset, or closed in both directions. */
   broken = false;
   closed = false;
+  /** Urgent data came: a read may stop short before it, and splice for good. */
+  urgent = false;
   /** Of a send that failed: the kernel tells an error once. */
   #sendErrno = 0;
 
@@ -68,6 +79,7 @@ export class LoopSocket {
   ready(events: number): boolean {
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) this.readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) this.writable = true;
+    if (events & EPOLLPRI) this.urgent = true;
     if (events & EPOLLRDHUP) this.peerEnded = true;
     if (events & (EPOLLHUP | EPOLLERR)) this.broken = true;
     return this.user.socketReady(this);
@@ -77,9 +89,13 @@ export class LoopSocket {
   receive(most = transferBytes): number {
     const length = this.loop.kernel.recv(this.descriptor, most);
     // Less than asked for is all there is; a FIN or an error behind it was told, or will be.
-    if (length === -EAGAIN || (length > 0 && length < most && !this.peerEnded && !this.broken))
+    if (
+      length === -EAGAIN ||
+      (length > 0 && length < most && !this.peerEnded && !this.broken && !this.urgent)
+    )
       this.readable = false;
-    return length;
+    // The send that failed took the error: what is left looks like an end.
+    return length === 0 && this.#sendErrno > 0 ? -this.#sendErrno : length;
   }
 
   /** The first bytes of the loop's inbox. Bytes that the kernel took, or a negative errno. */

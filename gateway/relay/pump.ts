@@ -182,7 +182,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
         this.#defer(flow);
         return;
       }
-      const length = flow.isBulk ? this.#spliceIn(flow) : this.#copy(flow);
+      const length = flow.isBulk && !flow.from.urgent ? this.#spliceIn(flow) : this.#copy(flow);
       if (length > 0) moved += length;
       else if (length === 0) this.#sawEnd(flow);
       else if (length === -EAGAIN) return;
@@ -233,7 +233,10 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
     if (length === -EAGAIN) flow.from.readable = false;
     if (flow.streak >= smallSplicesToChat) this.#setBulk(flow, false);
     this.#givePipeBack(flow);
-    return length;
+    if (length !== 0) return length;
+    // Before urgent data, splice says 0 at an end that recv does not see yet.
+    this.#setBulk(flow, false);
+    return this.#copy(flow);
   }
 
   #setBulk(flow: Flow, isBulk: boolean): void {
@@ -291,6 +294,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
 
   #sawEnd(flow: Flow): void {
     flow.ended = true;
+    this.#lastMoveMs = this.#loop.now;
     if (flow === this.#up) this.#gate?.end();
     if (!this.#isOver && !this.#gone)
       this.#loop.setTimer(this, Math.max(0, this.#lastMoveMs + this.#silenceMs - this.#loop.now));
