@@ -117,7 +117,9 @@ async function identifyByProof(
     const owner = await ownerOf(address, provers.cluster);
     return identifyByAddress(session, address, proof.user, owner);
   }
-  const owner = address && provers.cluster ? provers.cluster.ownerOf(address) : outside;
+  // Waited for like anybody's: in a data-plane thread every address is `pending` until the control thread was asked,
+  // and doubt would let a stolen token pass.
+  const owner = await ownerOf(address, provers.cluster);
   return identifyAsPod(session, address, podOfToken(proof.token, owner));
 }
 

@@ -2,6 +2,7 @@
 // that its own sessions use.
 
 import { parseAddress } from '../../config/policy/address.ts';
+import type { UserTable } from '../../config/users-file.ts';
 import type { Admission } from '../admission/admit.ts';
 import type { UserVerifier } from '../admission/users.ts';
 import type { Gateway } from '../gateway.ts';
@@ -26,11 +27,23 @@ export async function answerQuestion(
     case 'owner':
       return ownerOf(admission, question.address);
     case 'password':
-      return admission.verifier.verify(users, question.user, question.password);
+      return admission.verifier.verify(tableOfAsker(users, question), question.user, question.password);
     case 'token':
       if (!admission.cluster) return { kind: 'refused', reason: 'this gateway takes no tokens' };
       return admission.cluster.proveToken(question.token);
   }
+}
+
+/**
+ * A swap reaches one thread after the other: who asks may have another users table than this thread has now. Its own is
+ * what counts, or a removed user would be let in by the old one, and looked at again under the new one alone.
+ */
+function tableOfAsker(users: UserTable, { user, hash }: Extract<Question, { what: 'password' }>): UserTable {
+  if ((users.get(user) ?? null) === hash) return users;
+  const table = new Map(users);
+  if (hash === null) table.delete(user);
+  else table.set(user, hash);
+  return table;
 }
 
 function foundName({ resolution, ttlMs }: Awaited<ReturnType<Admission['resolver']['find']>>): FoundName {

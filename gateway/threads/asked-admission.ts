@@ -20,7 +20,10 @@ export function askedLookUp(asker: Asker): LookUp {
 }
 
 export function askedVerifier(asker: Asker): Pick<UserVerifier, 'verify'> {
-  return { verify: (_users, user, password) => asker.ask({ what: 'password', user, password }) };
+  return {
+    verify: (users, user, password) =>
+      asker.ask({ what: 'password', user, password, hash: users.get(user) ?? null }),
+  };
 }
 
 /** How long an owner may be remembered, milliseconds: doubts also begin by the passing of time. */

@@ -8,7 +8,13 @@ import type { FailureKind } from '../session/failure.ts';
 export type Question =
   | { readonly what: 'name'; readonly name: string }
   | { readonly what: 'owner'; readonly address: string }
-  | { readonly what: 'password'; readonly user: string; readonly password: string }
+  /** `hash`: that of the user in the snapshot of who asks; null where there is no such user. */
+  | {
+      readonly what: 'password';
+      readonly user: string;
+      readonly password: string;
+      readonly hash: string | null;
+    }
   | { readonly what: 'token'; readonly token: string };
 
 /** What a look-up found, as texts, and how long it may be remembered. */
