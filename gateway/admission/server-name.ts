@@ -19,7 +19,7 @@ interface SeenHello {
 export function judgeHello(session: Session, hello: SeenHello): Failure | null {
   session.tls = { hello: hello.kind, sni: hello.serverName, ech: hello.encryptedHello };
   if (hello.kind === 'other') return null;
-  session.question = { ...session.question!, sni: hello.serverName };
+  session.question = { ...session.question!, sni: hello.serverName, nowMs: Date.now() };
   const address = parseAddress(session.dialled!.address)!;
   const decision = decideByAddress(session.snapshot.policy, session.question, address);
   session.decision = decision;

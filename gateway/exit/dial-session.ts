@@ -1,9 +1,9 @@
-// Dials for a session: notes stage, time and outcome, and asks once more whether the policy that came into force
-// meanwhile still allows it. The connecting is dial()'s.
+// Dials for a session: notes stage, time and outcome, and asks once more whether it is still allowed: by the policy that
+// came into force meanwhile, and by rules that have not expired meanwhile. The connecting is dial()'s.
 
 import type { TunnelGateway } from '../gateway.ts';
 import { Failure } from '../session/failure.ts';
-import { isCurrent, objection } from '../session/redecide.ts';
+import { objectionSince } from '../session/redecide.ts';
 import type { Dialled, Session } from '../session/session.ts';
 
 /**
@@ -21,8 +21,7 @@ export function dialForSession<T extends { dialled: Dialled }>(
   const connected = (connection: T) => {
     session.connectMs = performance.now() - before;
     session.dialledTo(connection.dialled);
-    const current = holder.current();
-    const found = isCurrent(session, current, cluster) ? null : objection(session, current, cluster);
+    const found = objectionSince(session, holder.current(), cluster);
     if (found !== null) {
       abandon(connection);
       throw new Failure(found.kind, found.reason);

@@ -3,7 +3,9 @@
 
 import type { ClusterIdentity, PodWorkload } from '../../config/cluster.ts';
 import { parseAddress } from '../../config/policy/address.ts';
+import { type CompiledPolicy, workloadOf } from '../../config/policy/compile.ts';
 import { decideByAddress } from '../../config/policy/decide.ts';
+import type { Workload } from '../../config/policy/decision.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import type { Session } from './session.ts';
 
@@ -15,7 +17,10 @@ export interface Objection {
 
 const changed = (reason: string): Objection => ({ kind: 'policy-changed', reason });
 
-/** Why the session may not go on under `next`, as what its client is now; null where it may. */
+/**
+ * Why the session may not go on under `next`, as what its client is now; null where it may, and is one of `next` from
+ * here on.
+ */
 export function objection(
   session: Session,
   next: Snapshot,
@@ -31,15 +36,27 @@ export function objection(
   if (!question || !dialled) return null;
   if (identity.source === 'user' && snapshot.users.get(identity.name!) !== next.users.get(identity.name!))
     return changed('the user was removed or has another password');
-  const client = pod ? { ...question.client, workload: podNow } : question.client;
-  const decision = decideByAddress(
-    next.policy,
-    { ...question, client, nowMs: Date.now() },
-    parseAddress(dialled.address)!,
-  );
+  const { address } = question.client;
+  const workload: Workload | null = podNow ?? (address && workloadOf(next.policy, address));
+  const now = { ...question, client: { ...question.client, workload }, nowMs: Date.now() };
+  const decision = decideByAddress(next.policy, now, parseAddress(dialled.address)!);
   if (decision.verdict === 'deny') return changed(decision.reason);
-  takeOver(session, podNow);
+  session.snapshot = next;
+  session.question = now;
+  session.pod = podNow;
+  session.workload = workload;
   return null;
+}
+
+/** As `objection`, for a session that was decided before it dialled: null at once where nothing has changed since. */
+export function objectionSince(
+  session: Session,
+  next: Snapshot,
+  cluster: ClusterIdentity | null,
+): Objection | null {
+  const { question } = session;
+  const expired = question !== null && hasExpiry(next.policy, question.nowMs, Date.now());
+  return isCurrent(session, next, cluster) && !expired ? null : objection(session, next, cluster);
 }
 
 /** Whether neither the policy nor the client has changed since the session was decided. */
@@ -49,14 +66,6 @@ export function isCurrent(session: Session, next: Snapshot, cluster: ClusterIden
 
 function podAsItIs({ pod }: Session, cluster: ClusterIdentity | null): PodWorkload | null {
   return pod && cluster ? cluster.currentOf(pod) : pod;
-}
-
-/** From here on the session is that of the pod as it is now. */
-function takeOver(session: Session, pod: PodWorkload | null): void {
-  if (pod === session.pod) return;
-  session.pod = pod;
-  session.workload = pod;
-  session.question!.client = { ...session.question!.client, workload: pod };
 }
 
 /** Cuts what is no longer allowed; the rest lets go of the old snapshot. Returns how many were cut. */
@@ -70,11 +79,9 @@ export function redecideAll(
     // One that has not dialled yet is looked at once it has (dial-session.ts).
     if (!session.dialled) continue;
     const found = objection(session, next, cluster);
-    if (found === null) session.snapshot = next;
-    else {
-      session.cut(found.kind, found.reason);
-      cut += 1;
-    }
+    if (found === null) continue;
+    session.cut(found.kind, found.reason);
+    cut += 1;
   }
   return cut;
 }
@@ -87,14 +94,28 @@ export function* sessionsOf(
   for (const session of sessions) if (session.pod && pods.has(session.pod)) yield session;
 }
 
+const expiries = new WeakMap<CompiledPolicy, readonly number[]>();
+
+/** The moments at which rules of the policy expire, each once, in order. */
+function expiriesOf(policy: CompiledPolicy): readonly number[] {
+  const known = expiries.get(policy);
+  if (known) return known;
+  const finite = policy.rules.map(({ rule }) => rule.expiresAtMs).filter(ms => ms < Infinity);
+  const moments = [...new Set(finite)].sort((one, other) => one - other);
+  expiries.set(policy, moments);
+  return moments;
+}
+
+const hasExpiry = (policy: CompiledPolicy, afterMs: number, untilMs: number): boolean =>
+  expiriesOf(policy).some(ms => ms > afterMs && ms <= untilMs);
+
 /** The moments at which rules of the policy in force expire: open sessions are decided again when one has passed. */
 export class Expiries {
   #moments: number[] = [];
 
   /** Takes the policy that came into force. */
   use({ policy }: Snapshot, nowMs: number): void {
-    const finite = policy.rules.map(({ rule }) => rule.expiresAtMs).filter(ms => ms > nowMs && ms < Infinity);
-    this.#moments = [...new Set(finite)].sort((one, other) => one - other);
+    this.#moments = expiriesOf(policy).filter(ms => ms > nowMs);
   }
 
   /** Whether some rule has expired since this was last asked. */
