@@ -48,7 +48,7 @@ export async function forwardToOrigin(forward: Forward): Promise<void> {
   const { pools } = gateway;
   const { limits } = session.snapshot.config;
   const hasBody = forward.body !== null;
-  const identity = `${session.identity.source} ${session.identity.name ?? session.clientAddress}`;
+  const identity = whoseConnection(session);
   for (const fresh of [false, true]) {
     const connection = await dialForSession(
       session,
@@ -67,6 +67,16 @@ export async function forwardToOrigin(forward: Forward): Promise<void> {
       pools.release(connection);
     }
   }
+}
+
+/**
+ * Who may go on over a kept connection. Some origins take a connection for whoever logged in on it first (NTLM, RFC 4559
+ * section 6), so clients that are known by a block alone share none, and a pod that came again under its name inherits
+ * none.
+ */
+function whoseConnection({ identity: { source, name }, pod, clientAddress }: Session): string {
+  if (pod) return `pod ${pod.uid}`;
+  return source === 'cidr' || source === 'none' ? `address ${clientAddress}` : `${source} ${name}`;
 }
 
 const isClosing = (error: unknown) => error instanceof Failure && error.kind === 'origin-closed';

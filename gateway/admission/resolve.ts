@@ -31,7 +31,7 @@ export type LookUp = (name: string, servers: readonly string[] | null, limits: L
 
 export class NameResolver {
   readonly #cache = new DnsCache();
-  readonly #inFlight = new Map<string, Promise<Found>>();
+  #inFlight = new Map<string, Promise<Found>>();
   readonly #lookUp: LookUp;
   #servers: readonly string[] | null | undefined;
   /** Look-ups that were made, by how they ended. */
@@ -75,20 +75,22 @@ export class NameResolver {
     return { resolution: known.resolution, ttlMs: known.expiresAtMs - nowMs };
   }
 
-  /** Other servers may answer otherwise: what was remembered is forgotten with them. */
+  /** Other servers may answer otherwise: what was remembered, or is being asked, is forgotten with them. */
   #use(servers: readonly string[] | null): void {
     if (servers === this.#servers) return;
     this.#servers = servers;
     this.#cache.clear();
+    this.#inFlight = new Map();
   }
 
   async #lookUpOnce(name: string, limits: Limits): Promise<Found> {
-    const running = this.#inFlight.get(name);
+    const inFlight = this.#inFlight;
+    const running = inFlight.get(name);
     if (running !== undefined) return running;
-    if (this.#inFlight.size >= limits.resolvesInFlight)
+    if (inFlight.size >= limits.resolvesInFlight)
       return notRemembered(new Failure('resolve-busy', 'too many names are being looked up'));
-    const lookup = this.#lookUpNow(name, limits).finally(() => this.#inFlight.delete(name));
-    this.#inFlight.set(name, lookup);
+    const lookup = this.#lookUpNow(name, limits).finally(() => inFlight.delete(name));
+    inFlight.set(name, lookup);
     return lookup;
   }
 
@@ -97,7 +99,9 @@ export class NameResolver {
     const found = await withDeadline(this.#lookUp(name, servers, limits), name, limits);
     const { resolution, ttlMs } = found;
     this.lookups[resolution instanceof Failure ? 'failed' : 'found'] += 1;
-    if (ttlMs > 0) this.#cache.set(name, resolution, performance.now() + ttlMs, limits.dnsCacheEntries);
+    const isOfNow = servers === (this.#servers ?? null);
+    if (ttlMs > 0 && isOfNow)
+      this.#cache.set(name, resolution, performance.now() + ttlMs, limits.dnsCacheEntries);
     return found;
   }
 }
@@ -121,8 +125,9 @@ function dnsLookUp(): LookUp {
     const asked = resolverFor(servers, limits);
     const [v6, v4] = await Promise.allSettled([asked.resolve6(name, options), asked.resolve4(name, options)]);
     const answers = interleave(answersOf(v6), answersOf(v4)).slice(0, limits.dnsAddressesPerName);
-    if (answers.length > 0) return foundAddresses(answers, limits);
-    return foundNothing(name, [errorOf(v6), errorOf(v4)], limits);
+    const codes = [errorOf(v6), errorOf(v4)];
+    if (answers.length > 0) return foundAddresses(answers, codes, limits);
+    return foundNothing(name, codes, limits);
   };
 }
 
@@ -145,12 +150,14 @@ function interleave<T>(first: readonly T[], second: readonly T[]): T[] {
     .filter(item => item !== undefined);
 }
 
-function foundAddresses(answers: Answer[], limits: Limits): Found {
+/** Half an answer, where one of the two questions failed, is remembered no longer than none. */
+function foundAddresses(answers: Answer[], codes: readonly string[], limits: Limits): Found {
   const addresses = answers.map(answer => parseAddress(answer.address)).filter(address => address !== null);
   const ttlMs = Math.min(...answers.map(answer => answer.ttl)) * 1000;
+  const whole = Math.min(Math.max(ttlMs, limits.dnsMinimumTtl), limits.dnsMaximumTtl);
   return {
     resolution: Object.freeze(addresses),
-    ttlMs: Math.min(Math.max(ttlMs, limits.dnsMinimumTtl), limits.dnsMaximumTtl),
+    ttlMs: codes.every(code => noAddressCodes.has(code)) ? whole : Math.min(whole, limits.dnsNegativeTtl),
   };
 }
 
