@@ -11,6 +11,7 @@ import {
   compilePoliciesInTurns,
   type Problem,
   type SourcedDocument,
+  withGuard,
 } from './policy/compile.ts';
 import { sallyportVersion } from './policy/version.ts';
 import type { UserTable } from './users-file.ts';
@@ -24,17 +25,21 @@ export interface Snapshot {
   readonly sourceAddresses: readonly IpAddress[];
 }
 
-export interface SnapshotInput {
+/** What the guard has to know of the host: it may change while the policy stays. */
+export interface HostFacts {
+  /** Where the gateway itself listens: never a destination. */
+  self: { addresses: Cidr[]; ports: number[] };
+  /** Addresses of this host's own interfaces, loopback aside: a destination only where a rule names one. */
+  hostAddresses: Cidr[];
+}
+
+export interface SnapshotInput extends HostFacts {
   config: GatewayConfig;
   documents: SourcedDocument[];
   users: UserTable;
   generation: number;
-  /** Where the gateway itself listens: never a destination. */
-  self: { addresses: Cidr[]; ports: number[] };
   /** What the cluster adds; null without one. */
   cluster: ClusterPolicy | null;
-  /** Addresses of this host's own interfaces, loopback aside: a destination only where a rule names one. */
-  hostAddresses: Cidr[];
 }
 
 /** A snapshot, and what is wrong with its policies: with an error among them it must not take force. */
@@ -56,15 +61,29 @@ export async function buildSnapshotInTurns(
   return snapshotOf(input, await compilePoliciesInTurns(compileInput(input), pause));
 }
 
+/** The same snapshot on a host whose addresses have changed: no rule is compiled again. */
+export function withHost(snapshot: Snapshot, host: HostFacts, ranges: ClusterPolicy['ranges']): Snapshot {
+  const policy = withGuard(snapshot.policy, guardInput(snapshot.config, host, ranges));
+  return Object.freeze({ ...snapshot, policy });
+}
+
+function guardInput(
+  { guard }: GatewayConfig,
+  { self, hostAddresses }: HostFacts,
+  ranges: ClusterPolicy['ranges'],
+): Pick<CompileInput, 'guardCidrs' | 'self'> {
+  const guardCidrs = [
+    ...guard.cidrs.map(text => ({ name: 'configured guard range', cidr: parseCidr(text)! })),
+    ...ranges,
+    ...hostAddresses.map(cidr => ({ name: "the gateway's own address", cidr })),
+  ];
+  return { guardCidrs, self };
+}
+
 function compileInput({ config, generation, cluster, ...input }: SnapshotInput): CompileInput {
   return {
     documents: [...poolDocuments(config), ...input.documents, ...(cluster?.documents ?? [])],
-    guardCidrs: [
-      ...config.guard.cidrs.map(text => ({ name: 'configured guard range', cidr: parseCidr(text)! })),
-      ...(cluster?.ranges ?? []),
-      ...input.hostAddresses.map(cidr => ({ name: "the gateway's own address", cidr })),
-    ],
-    self: input.self,
+    ...guardInput(config, input, cluster?.ranges ?? []),
     defaultAction: config.defaults.action,
     onForbiddenAnswer: config.guard.onForbiddenAnswer,
     guardMode: config.guard.mode,

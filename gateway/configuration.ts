@@ -11,8 +11,10 @@ import {
   type BuiltSnapshot,
   buildSnapshot,
   buildSnapshotInTurns,
+  type HostFacts,
   type Snapshot,
   type SnapshotInput,
+  withHost,
 } from '../config/snapshot.ts';
 import { type Endpoint, hostAddresses, ownEndpoints } from './listeners.ts';
 import { loadAside } from './load-aside.ts';
@@ -54,6 +56,13 @@ const isErrorOfFiles = (problem: Problem) => isError(problem) && !problem.fromCl
 /** The part of a cluster that a configuration takes in. */
 export type PolicySource = Pick<Cluster, 'policy' | 'applied'>;
 
+/** Others who have the same in force: the data-plane threads. */
+export interface Followers {
+  /** Resolves once it is in force there. */
+  publish(input: SnapshotInput): Promise<unknown>;
+  publishHost(host: HostFacts): void;
+}
+
 export class Configuration {
   readonly #file: string;
   readonly holder: Holder<Snapshot>;
@@ -65,7 +74,7 @@ export class Configuration {
   /** Changes take force one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #clusterChangeWaits = false;
-  #publish: ((input: SnapshotInput) => Promise<unknown>) | null = null;
+  #followers: Followers | null = null;
   /** Problems of an edit that was refused; empty while files and snapshot agree. */
   stale: readonly string[] = [];
 
@@ -96,7 +105,12 @@ export class Configuration {
    * The first whole snapshot: with the policy of the cluster, where there is one, and with the addresses that must
    * never be dialled. Before the first client.
    */
-  async complete(endpoints: readonly Endpoint[], cluster: PolicySource | null): Promise<void> {
+  complete(endpoints: readonly Endpoint[], cluster: PolicySource | null): Promise<void> {
+    // In its turn: a change of the cluster that is being built knows none of the endpoints, and must not come last.
+    return this.#inTurn(() => this.#complete(endpoints, cluster));
+  }
+
+  async #complete(endpoints: readonly Endpoint[], cluster: PolicySource | null): Promise<void> {
     this.#endpoints = endpoints;
     this.#cluster = cluster;
     const policy = cluster?.policy() ?? null;
@@ -106,8 +120,18 @@ export class Configuration {
   }
 
   /** Each snapshot is given there first, and is in force here once it is there. */
-  publishTo(publish: (input: SnapshotInput) => Promise<unknown>): void {
-    this.#publish = publish;
+  publishTo(followers: Followers): void {
+    this.#followers = followers;
+  }
+
+  /** The addresses of this host have changed: the guard knows those of now, before the same rules. */
+  hostChanged(): Promise<void> {
+    return this.#inTurn(async () => {
+      const host = hostNow(this.#endpoints);
+      this.#followers?.publishHost(host);
+      const ranges = this.#cluster?.policy().ranges ?? [];
+      this.holder.swap(withHost(this.holder.current(), host, ranges));
+    });
   }
 
   reload(): Promise<ReloadOutcome> {
@@ -158,7 +182,7 @@ export class Configuration {
   }
 
   async #take({ input, snapshot, problems }: Built, policy: ClusterPolicy | null): Promise<void> {
-    await this.#publish?.(input);
+    await this.#followers?.publish(input);
     this.holder.swap(snapshot);
     if (policy) this.#cluster!.applied(policy, [...policy.problems, ...problems.filter(p => p.fromCluster)]);
   }
@@ -191,7 +215,11 @@ function inputOf(
     users,
     cluster,
     generation,
-    self: ownEndpoints(endpoints),
-    hostAddresses: hostAddresses(),
+    ...hostNow(endpoints),
   };
 }
+
+const hostNow = (endpoints: readonly Endpoint[]): HostFacts => ({
+  self: ownEndpoints(endpoints),
+  hostAddresses: hostAddresses(),
+});

@@ -66,8 +66,11 @@ export class Loops {
     const { own, threads } = this;
     if (own) gateway.pools.connectBy(own.connector);
     if (threads === null) return;
-    configuration.publishTo(async input => {
-      this.cutInThreads = await threads.publish(input);
+    configuration.publishTo({
+      publish: async input => {
+        this.cutInThreads = await threads.publish(input);
+      },
+      publishHost: host => threads.publishHost(host),
     });
     // Without a loop here nobody is served before they are there.
     if (!own) void threads.start();

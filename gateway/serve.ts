@@ -260,8 +260,14 @@ class RunningGateway {
 
   #refreshAddresses(): void {
     const lost = this.#egress.refresh(this.#gateway.pools);
-    if (lost !== null) this.#threads?.addressesChanged();
-    if (lost !== null) this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
+    if (lost === null) return;
+    this.#threads?.addressesChanged();
+    this.#messages.info({ sessionsCut: lost }, 'the addresses of this host changed');
+    this.#configuration
+      .hostChanged()
+      .catch((error: Error) =>
+        this.#messages.error({ error: error.message }, 'the guard does not know the new addresses yet'),
+      );
   }
 
   #facts(): GatewayFacts {
@@ -303,13 +309,16 @@ class RunningGateway {
 
   #observeSwaps(): void {
     this.#expiries.use(this.#configuration.holder.current(), Date.now());
-    this.#configuration.holder.onSwap(next => {
+    this.#configuration.holder.onSwap((next, previous) => {
       this.#listeners.applyLimits(next.config.limits);
       if (next.config.guard.mode === 'Audit') this.#messages.warn(guardIsOpen);
       this.#expiries.use(next, Date.now());
       this.#hits.keep(next.policy);
       const { sessions, admission } = this.#gateway;
-      const cut = redecideAll(sessions, next, admission.cluster) + (this.#loops?.cutInThreads ?? 0);
+      const cutHere = redecideAll(sessions, next, admission.cluster);
+      // The same policy on a host with other addresses is told as that.
+      if (next.generation === previous.generation) return;
+      const cut = cutHere + (this.#loops?.cutInThreads ?? 0);
       this.#messages.info(
         { generation: next.generation, ...next.policy.counts, sessionsCut: cut },
         'configuration swapped',

@@ -116,6 +116,12 @@ function* compileInTurns(input: CompileInput): Turns<Compiled> {
   return { policy, problems };
 }
 
+/** The same rules behind another guard. */
+export const withGuard = (
+  policy: CompiledPolicy,
+  { guardCidrs, self }: Pick<CompileInput, 'guardCidrs' | 'self'>,
+): CompiledPolicy => Object.freeze({ ...policy, guard: createGuard(guardCidrs, self) });
+
 function countRules(models: readonly PolicyModel[]): number {
   return models.reduce((sum, model) => sum + model.rules.length, 0);
 }

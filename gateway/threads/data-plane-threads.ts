@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { PodWorkload } from '../../config/cluster.ts';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
-import type { SnapshotInput } from '../../config/snapshot.ts';
+import type { HostFacts, SnapshotInput } from '../../config/snapshot.ts';
 import { piecesOf } from '../documents-in-pieces.ts';
 import type { PipeLimits } from '../loop-ways.ts';
 import type { Kernel } from '../os/kernel.ts';
@@ -126,6 +126,11 @@ export class DataPlaneThreads {
     this.#input = input;
     const cut = await Promise.all(this.#threads.map(thread => thread.take(input)));
     return cut.reduce((sum, each) => sum + each, 0);
+  }
+
+  publishHost(host: HostFacts): void {
+    if (this.#input !== null) this.#input = { ...this.#input, ...host };
+    for (const thread of this.#threads) thread.post({ kind: 'host', host });
   }
 
   /**

@@ -5,7 +5,7 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createHolder, type Holder } from '../../config/holder.ts';
-import { buildSnapshotInTurns, type Snapshot } from '../../config/snapshot.ts';
+import { buildSnapshotInTurns, type HostFacts, type Snapshot, withHost } from '../../config/snapshot.ts';
 import { DenialExplainer } from '../admission/nearest-rule.ts';
 import { NameResolver } from '../admission/resolve.ts';
 import { PiecesOfDocuments } from '../documents-in-pieces.ts';
@@ -65,6 +65,10 @@ class DataPlaneThread {
   /** Of each listener. */
   readonly #direct: DirectClients<LoopChannel>[] = [];
   #core: SnapshotCore | null = null;
+  /** The latest that came. */
+  #host: HostFacts | null = null;
+  /** Of the snapshot in force. */
+  #ranges: SnapshotCore['ranges'] = [];
   #pieces = new PiecesOfDocuments();
   /** Hits and misses of the names remembered here, as they were last told. */
   #told = { hits: 0, misses: 0 };
@@ -89,6 +93,7 @@ class DataPlaneThread {
   readonly #handlers: Handlers<ToThread> = {
     snapshot: ({ core }) => {
       this.#core = core;
+      this.#host = core;
       this.#pieces = new PiecesOfDocuments();
     },
     piece: ({ piece }) => this.#pieces.take(piece),
@@ -97,6 +102,7 @@ class DataPlaneThread {
     answer: ({ id, answer }) => this.#asker.answered(id, answer),
     workloads: ({ changes }) => this.#workloadsChanged(changes),
     addresses: () => this.#addressesChanged(),
+    host: ({ host }) => this.#hostChanged(host),
     report: ({ id }) => this.#report(id),
     drain: ({ deadlineMs }) => this.#drain(deadlineMs),
     cut: () => this.#gateway?.sessions.cutAll('drain-deadline'),
@@ -110,7 +116,10 @@ class DataPlaneThread {
     this.#core = null;
     this.#pieces = new PiecesOfDocuments();
     const cluster = { documents: [], ranges, problems: [] };
-    const { snapshot } = await buildSnapshotInTurns({ ...input, documents, cluster }, nextTurn);
+    const host = this.#host!;
+    const built = await buildSnapshotInTurns({ ...input, documents, cluster }, nextTurn);
+    const snapshot = this.#host === host ? built.snapshot : withHost(built.snapshot, this.#host!, ranges);
+    this.#ranges = ranges;
     this.#expiries.use(snapshot, Date.now());
     this.#hits.keep(snapshot.policy);
     let sessionsCut = 0;
@@ -217,6 +226,14 @@ class DataPlaneThread {
         fields: { sessionsCut },
         text: 'the addresses of this host changed',
       });
+  }
+
+  #hostChanged(host: HostFacts): void {
+    this.#host = host;
+    if (this.#holder === null) return;
+    const snapshot = withHost(this.#holder.current(), host, this.#ranges);
+    this.#holder.swap(snapshot);
+    redecideAll(this.#gateway!.sessions, snapshot, this.#identity);
   }
 
   #report(id: number): void {

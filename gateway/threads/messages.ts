@@ -2,7 +2,7 @@
 
 import type { ClusterPolicy, PodWorkload } from '../../config/cluster.ts';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
-import type { SnapshotInput } from '../../config/snapshot.ts';
+import type { HostFacts, SnapshotInput } from '../../config/snapshot.ts';
 import type { Piece } from '../documents-in-pieces.ts';
 import type { PipeLimits } from '../loop-ways.ts';
 import type { GivenConnection } from '../os/loop-socket.ts';
@@ -57,6 +57,8 @@ export type ToThread =
     }
   /** Addresses of this host came or went. */
   | { readonly kind: 'addresses' }
+  /** What the guard has to know of that. */
+  | { readonly kind: 'host'; readonly host: HostFacts }
   | { readonly kind: 'report'; readonly id: number }
   | { readonly kind: 'drain'; readonly deadlineMs: number }
   | { readonly kind: 'cut' }
