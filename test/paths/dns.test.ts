@@ -6,7 +6,7 @@ import { type Gateway, startGateway } from '../support/gateway.ts';
 import { connect, get } from '../support/http-client.ts';
 import { httpOrigin } from '../support/http-origins.ts';
 import { during, fileLifetime } from '../support/lifetime.ts';
-import { clusterPolicy } from '../support/policies.ts';
+import { allowLoopback, clusterPolicy } from '../support/policies.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
@@ -83,6 +83,28 @@ test('a server that failed is asked again', async t => {
     (await connect(await connectRaw(t, { port: on.gateway.proxy }), `recovers.test:${origin.port}`)).status,
     200,
   );
+});
+
+test('an answer for one family, where the server failed over the other, is not remembered for its TTL', async t => {
+  const gateway = during(
+    t,
+    await startGateway({
+      dns: on.dns.server,
+      policies: [allowLoopback],
+      config: { limits: { dnsNegativeTtl: '0s' } },
+    }),
+  );
+  const origin = during(t, await echoOrigin());
+  let broken = true;
+  on.dns.set('half.test', ({ type }) => {
+    if (type === 'AAAA') return { aaaa: ['::1'], ttl: 60 };
+    return broken ? { rcode: 'SERVFAIL' } : { a: ['127.0.0.1'], ttl: 60 };
+  });
+  const status = async () =>
+    (await connect(await connectRaw(t, { port: gateway.proxy }), `half.test:${origin.port}`)).status;
+  t.is(await status(), 502, 'nobody listens on ::1');
+  broken = false;
+  t.is(await status(), 200);
 });
 
 test('rebinding: the address that was checked is the one dialled, and the next answer is checked anew', async t => {

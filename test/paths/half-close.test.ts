@@ -1,6 +1,7 @@
 // Each direction of a tunnel ends by itself, through CONNECT and through SOCKS alike.
 // The record's count of bytes is that of what was moved, whoever ended first.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { startGateway } from '../support/gateway.ts';
 import { connect, connectHead } from '../support/http-client.ts';
@@ -41,6 +42,28 @@ const ways: [string, Open][] = [
     },
   ],
 ];
+
+for (const mode of ['auto', 'streams'])
+  test(`relay ${mode}: the end of a side that was silent for longer than halfCloseTimeout is not the end of both`, async t => {
+    const limits = { halfCloseTimeout: '1s' };
+    const gateway = during(
+      t,
+      await startGateway({ policies: [allowLoopback], config: { threads: 1, relay: { mode }, limits } }),
+    );
+    const origin = during(
+      t,
+      await tcpOrigin(socket => {
+        socket.resume();
+        socket.on('end', () => setTimeout(() => socket.end('the answer'), 100));
+      }),
+    );
+    const client = await connectRaw(t, { port: gateway.proxy });
+    t.is((await connect(client, origin.authority)).status, 200);
+    client.send('the question');
+    await sleep(1_500);
+    t.is((await client.end().readAll()).toString(), 'the answer');
+    t.is((await recordOf(gateway, client)).close.reason, 'complete');
+  });
 
 for (const [way, open] of ways) {
   test(`${way}: the client ends first and still gets the whole answer`, async t => {

@@ -2,9 +2,11 @@
 // A client must never take half a response for the whole.
 
 import test from 'ava';
+import { startGateway } from '../support/gateway.ts';
 import { connect, field, get, readHead, requestHead } from '../support/http-client.ts';
 import { httpOrigin, rawHttpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
+import { allowLoopback } from '../support/policies.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { recordOf, recordsOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
@@ -12,7 +14,7 @@ import { refusingPort, silentOrigin } from '../support/tcp-origins.ts';
 import { eventually } from '../support/waiting.ts';
 
 const on = serving(test, () => ({
-  config: { limits: { responseHeadTimeout: '600ms', idleTimeout: '4s' } },
+  config: { limits: { responseHeadTimeout: '1500ms', idleTimeout: '4s' } },
 }));
 
 const proxyError = (response: { fields: [string, string][] }) =>
@@ -99,6 +101,17 @@ test('a kept connection that the origin closed is replaced without the client no
 
   t.is(r2.status, 200);
   await recordsOf(on.gateway, client.local, 2);
+});
+
+test('clients that are known by a block alone share no connection to an origin: some take it for whoever logged in', async t => {
+  const gateway = during(t, await startGateway({ policies: [allowLoopback], config: { threads: 1 } }));
+  const origin = during(t, await httpOrigin());
+  for (const from of ['127.53.0.1', '127.53.0.1', '127.53.0.2']) {
+    const client = await connectRaw(t, { port: gateway.proxy, from });
+    t.is((await get(client, origin.url('/'))).status, 200);
+    await client.close();
+  }
+  t.is(origin.peers.length, 2, 'one for each client');
 });
 
 test('a client that leaves while its answer is awaited frees the origin', async t => {

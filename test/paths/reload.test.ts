@@ -3,6 +3,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
@@ -207,6 +208,69 @@ test('a user who is removed loses the open tunnel', async t => {
   t.is((await recordOf(gateway, bob)).close.reason, 'policy-changed');
   t.is((await alice.send('alice').read(5)).toString(), 'alice');
 });
+
+test('a rule that expires while its name is looked up does not let the tunnel open', async t => {
+  const dns = during(t, await startDnsServer());
+  const config = { limits: { resolveTimeout: '30s' } };
+  const gateway = await start(t, { dns: dns.server, policies: [], config });
+  const origin = during(t, await echoOrigin());
+  const { promise: mayAnswer, resolve: answer } = Promise.withResolvers<void>();
+  dns.set('slow.test', async () => {
+    await mayAnswer;
+    return { a: ['127.0.0.1'] };
+  });
+  const expiresAtMs = Date.now() + 12_000;
+  const rule = {
+    name: 'soon',
+    action: 'Allow' as const,
+    to: [{ host: 'slow.test' }],
+    resolvesTo: ['127.0.0.0/8'],
+    expiresAt: new Date(expiresAtMs).toISOString(),
+  };
+  await gateway.writePolicies([clusterPolicy({ name: 'expiring', rules: [rule] })]);
+  await inForce(gateway, 2);
+  const client = await connectRaw(t, { port: gateway.proxy });
+  const asked = connect(client, `slow.test:${origin.port}`);
+  await eventually(() => dns.queries('slow.test', 'A') > 0 || undefined, 'the look-up');
+  t.true(Date.now() < expiresAtMs, 'the rule still held when the tunnel was asked for');
+  // Past the sweep, too, which looks at open sessions alone.
+  await sleep(expiresAtMs + 2_000 - Date.now());
+  answer();
+  t.is((await asked).status, 403);
+  t.is((await recordOf(gateway, client)).close.reason, 'policy-changed');
+});
+
+for (const threads of [1, 2])
+  for (const [what, after] of [
+    ['loses its label', [{ role: 'other' }]],
+    ['goes', []],
+  ] as const)
+    test(`threads ${threads}: open tunnels of a Workload of the files end when it ${what}`, async t => {
+      const workload = (labels: object) => ({
+        apiVersion: 'sallyport.dev/v1alpha1',
+        kind: 'Workload',
+        metadata: { namespace: 'a', name: 'web', labels },
+        spec: { addresses: ['127.52.0.1'] },
+      });
+      const trusting = {
+        apiVersion: 'sallyport.dev/v1alpha1',
+        kind: 'ClusterEgressPolicy',
+        metadata: { name: 'trusting' },
+        spec: {
+          tier: 'Admin',
+          priority: 100,
+          subject: { podSelector: { matchLabels: { role: 'trusted' } } },
+          rules: [{ name: 'all', action: 'Allow', to: [{ cidr: '127.0.0.1/32' }] }],
+        },
+      };
+      const policies = [trusting, workload({ role: 'trusted' })];
+      const gateway = await start(t, { policies, config: { threads } });
+      const origin = during(t, await echoOrigin());
+      const client = await connectRaw(t, { port: gateway.proxy, from: '127.52.0.1' });
+      t.is((await connect(client, origin.authority)).status, 200);
+      await gateway.writePolicies([trusting, ...after.map(workload)]);
+      t.is((await recordOf(gateway, client)).close.reason, 'policy-changed');
+    });
 
 test('an open tunnel ends when the rule that allowed it expires, and one that another rule allows goes on', async t => {
   const gateway = await start(t);

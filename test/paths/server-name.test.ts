@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import tls from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { type Authority, makeAuthority } from '../support/certificates.ts';
+import { startDnsServer } from '../support/dns-server.ts';
+import { startGateway } from '../support/gateway.ts';
 import { connect } from '../support/http-client.ts';
 import { during, fileLifetime } from '../support/lifetime.ts';
 import { clusterPolicy } from '../support/policies.ts';
@@ -14,6 +16,7 @@ import { serving } from '../support/serving.ts';
 import { socksConnect } from '../support/socks-client.ts';
 import { bannerOrigin, echoOrigin, type Origin, tcpOrigin } from '../support/tcp-origins.ts';
 import { httpsOrigin } from '../support/tls-origins.ts';
+import { eventually } from '../support/waiting.ts';
 
 const scope = fileLifetime(test);
 let authority: Authority;
@@ -128,6 +131,42 @@ test('a rule with `sni: Any` lets another name pass', async t => {
     tls: { sni: 'hidden.test' },
     decision: { verdict: 'allow', rule: 'any' },
   });
+});
+
+test('a tunnel that was being dialled when policy changed is held to the policy of now', async t => {
+  const policy = (sni: string) =>
+    clusterPolicy({
+      name: 'names',
+      rules: [
+        {
+          name: 'front',
+          action: 'Allow',
+          to: [{ host: 'front.test' }],
+          resolvesTo: ['127.0.0.0/8'],
+          tls: { sni },
+        },
+      ],
+    });
+  const dns = during(t, await startDnsServer());
+  const gateway = during(t, await startGateway({ dns: dns.server, policies: [policy('Any')] }));
+  const { promise: mayAnswer, resolve: answer } = Promise.withResolvers<void>();
+  dns.set('front.test', async () => {
+    await mayAnswer;
+    return { a: ['127.0.0.1'] };
+  });
+  const { origin, seen } = await counter(t);
+  const client = await connectRaw(t, { port: gateway.proxy });
+  const asked = connect(client, `front.test:${origin.port}`);
+  await eventually(() => dns.queries('front.test', 'A') > 0 || undefined, 'the look-up');
+  await gateway.writePolicies([policy('Match')]);
+  await gateway.waitForMessage(({ msg }) => msg === 'configuration swapped');
+  answer();
+  t.is((await asked).status, 200, 'the name itself is still allowed');
+  client.send(await helloFor(t, 'hidden.test'));
+  const record = await recordOf(gateway, client);
+  t.is(record.close.reason, 'denied-by-server-name');
+  t.is(record.decision?.generation, 2);
+  t.is(seen.bytes, 0);
 });
 
 test('cutting the hello into single bytes changes nothing', async t => {

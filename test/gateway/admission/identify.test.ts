@@ -9,6 +9,9 @@ import { type Credentials, identify } from '../../../gateway/admission/identify.
 import { Failure } from '../../../gateway/session/failure.ts';
 import { isCurrent, objection } from '../../../gateway/session/redecide.ts';
 import { Session } from '../../../gateway/session/session.ts';
+import { type Answering, answerQuestion } from '../../../gateway/threads/answer-questions.ts';
+import { AskedIdentity } from '../../../gateway/threads/asked-admission.ts';
+import { Asker } from '../../../gateway/threads/questions.ts';
 
 const pod = (name: string, more: Partial<PodWorkload> = {}): PodWorkload => ({
   namespace: 'team-a',
@@ -202,17 +205,33 @@ const cases: Case[] = [
   },
 ];
 
-for (const { name, owner, later, shows = null, proves, authentication, tokens, wanted } of cases)
-  test(name, async t => {
-    const session = sessionFrom('10.0.0.1', authentication, tokens);
-    const cluster = clusterOf(owner, proves ?? { kind: 'refused', reason: 'no' }, later);
-    const identified = async () => identify(session, shows, { verifier, cluster });
-    const outcome = await identified().then(
-      () => `${session.identity.source} ${session.identity.name}`,
-      (error: unknown) => (error instanceof Failure ? error.kind : String(error)),
-    );
-    t.is(outcome, wanted);
+/** As a data-plane thread knows the cluster: by asking, and nothing before that. */
+function asked(cluster: ClusterIdentity): ClusterIdentity {
+  const answering = {
+    holder: { current: () => sessionFrom('10.0.0.1').snapshot },
+    admission: { cluster, verifier, resolver: null },
+  } as unknown as Answering;
+  const asker: Asker = new Asker((id, question) => {
+    const answered = answerQuestion(answering, structuredClone(question));
+    void answered.then(answer => asker.answered(id, structuredClone(answer)));
   });
+  return new AskedIdentity(asker, () => 0);
+}
+
+const planes = { 'the control thread': (cluster: ClusterIdentity) => cluster, 'a data-plane thread': asked };
+
+for (const [plane, seenFrom] of Object.entries(planes))
+  for (const { name, owner, later, shows = null, proves, authentication, tokens, wanted } of cases)
+    test(`in ${plane}: ${name}`, async t => {
+      const session = sessionFrom('10.0.0.1', authentication, tokens);
+      const cluster = seenFrom(clusterOf(owner, proves ?? { kind: 'refused', reason: 'no' }, later));
+      const identified = async () => identify(session, shows, { verifier, cluster });
+      const outcome = await identified().then(
+        () => `${session.identity.source} ${session.identity.name}`,
+        (error: unknown) => (error instanceof Failure ? error.kind : String(error)),
+      );
+      t.is(outcome, wanted);
+    });
 
 test('a user keeps the workload of the address: both may be selected on', async t => {
   const session = sessionFrom('10.0.0.1');

@@ -132,6 +132,18 @@ test('nothing is done to a connection that is closed: its descriptor may be anot
   t.deepEqual(socket.done, []);
 });
 
+test('words that were not taken are not said once the connection is closed, however many reads are still to come', t => {
+  const socket = new NotedSocket(() => 65_536);
+  socket.writable = false;
+  sayOn(socket);
+  socket.closed = true;
+  // Its descriptor is another's now, and that one takes bytes.
+  socket.writable = true;
+  socket.done.length = 0;
+  for (const work of socket.deferred) work.resume();
+  t.deepEqual(socket.done, []);
+});
+
 for (const [what, result] of [
   ['the end', 0],
   ['an error', -104],

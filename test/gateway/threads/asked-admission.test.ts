@@ -5,7 +5,9 @@ import test from 'ava';
 import type { AddressOwner, PodWorkload } from '../../../config/cluster.ts';
 import type { Limits } from '../../../config/gateway-config.ts';
 import { parseAddress } from '../../../config/policy/address.ts';
+import type { UserTable } from '../../../config/users-file.ts';
 import { Failure } from '../../../gateway/session/failure.ts';
+import { type Answering, answerQuestion } from '../../../gateway/threads/answer-questions.ts';
 import { AskedIdentity, askedLookUp, askedVerifier } from '../../../gateway/threads/asked-admission.ts';
 import { type Answer, Asker, type Question } from '../../../gateway/threads/questions.ts';
 
@@ -239,9 +241,31 @@ test.serial('a name: its addresses parsed, its failure as it is thrown here, and
   t.is(ttlMs, 300);
 });
 
-test.serial('a password is asked for as it was given', async t => {
+test.serial('a password is asked for as it was given, with the hash that the thread knows', async t => {
   const control = new ControlThread('wrong' as unknown as Answer);
-  const verdict = await askedVerifier(control.asker).verify([] as never, 'ada', 'secret');
-  t.is(verdict as unknown, 'wrong');
-  t.deepEqual(control.asked, [{ what: 'password', user: 'ada', password: 'secret' }]);
+  const { verify } = askedVerifier(control.asker);
+  t.is(await verify(new Map([['ada', 'h']]), 'ada', 'secret'), 'wrong');
+  await verify(new Map(), 'ada', 'secret');
+  t.deepEqual(control.asked, [
+    { what: 'password', user: 'ada', password: 'secret', hash: 'h' },
+    { what: 'password', user: 'ada', password: 'secret', hash: null },
+  ]);
 });
+
+// A swap reaches the threads one after the other: here the control thread still has the users of before.
+for (const [who, hash, wanted] of [
+  ['a user of both', 'old', 'ok'],
+  ['one who was removed', null, 'wrong'],
+  ['one with another password since', 'new', 'wrong'],
+] as const)
+  test.serial(`${who}, asked for by a thread that is ahead, is judged by its users`, async t => {
+    const judge = { verify: async (users: UserTable) => (users.get('ada') === 'old' ? 'ok' : 'wrong') };
+    const users: UserTable = new Map([['ada', 'old']]);
+    const control = {
+      holder: { current: () => ({ config: {}, users }) },
+      admission: { verifier: judge },
+    } as unknown as Answering;
+    const question = { what: 'password', user: 'ada', password: 'secret', hash } as const;
+    t.is((await answerQuestion(control, question)) as unknown, wanted);
+    t.deepEqual(users, new Map([['ada', 'old']]), 'nobody else is to see a changed table');
+  });
