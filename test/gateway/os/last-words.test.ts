@@ -2,6 +2,7 @@
 // read; and the connection is closed whatever the peer does.
 
 import test, { type ExecutionContext } from 'ava';
+import { EAGAIN } from '../../../gateway/os/kernel.ts';
 import { LastWords } from '../../../gateway/os/last-words.ts';
 import type { LoopSocket } from '../../../gateway/os/loop-socket.ts';
 import { connected, type Ends, readAll, withLoop } from '../../support/loop-ends.ts';
@@ -134,10 +135,15 @@ test('nothing is done to a connection that is closed: its descriptor may be anot
 
 test('words that were not taken are not said once the connection is closed, however many reads are still to come', t => {
   const socket = new NotedSocket(() => 65_536);
-  socket.writable = false;
+  const takes = socket.send;
+  socket.send = () => {
+    socket.writable = false;
+    return -EAGAIN;
+  };
   sayOn(socket);
-  socket.closed = true;
+  socket.close();
   // Its descriptor is another's now, and that one takes bytes.
+  socket.send = takes;
   socket.writable = true;
   socket.done.length = 0;
   for (const work of socket.deferred) work.resume();
