@@ -36,7 +36,7 @@ import { type ConfigurationWatch, watchConfiguration } from './reload.ts';
 import { Failure, stackOf } from './session/failure.ts';
 import { OpenCounts } from './session/open-counts.ts';
 import { Expiries, redecideAll } from './session/redecide.ts';
-import { SessionRegistry } from './session/registry.ts';
+import { SessionRegistry, withSpare } from './session/registry.ts';
 import type { Session } from './session/session.ts';
 import type { DataPlaneThreads } from './threads/data-plane-threads.ts';
 
@@ -117,6 +117,8 @@ class RunningGateway {
         append: line => this.#log.append(line),
         reportInternal: session => this.#reportInternal(session),
       }),
+      // Those of a client that take Node's parser all wait in this thread.
+      waitingThreads: 1,
       mostByDescriptors: this.#shares.sessions,
       refuseAll: () => this.#refusal(),
     });
@@ -148,7 +150,7 @@ class RunningGateway {
     });
     this.#metrics = new Metrics(this.#readers(), this.#tallies);
     const most = Math.min(config.limits.sessions, this.#shares.sessions);
-    this.#mostConnections = most + Math.ceil(most / 10) + 16;
+    this.#mostConnections = withSpare(most);
     this.#listeners = new Listeners(this.#gateway, this.#mostConnections, {
       acceptFailed: error => this.#acceptFailed(error),
     });

@@ -43,15 +43,22 @@ export async function upgradeRequest(
       session.sawFirstByte();
       session.stage = 'relay';
     };
-    await upgrade({ client, origin, head }, req, request, { answered }, limits).finally(() => {
+    const originReset = (code: string | null) => session.close('destination-reset', code);
+    const observer = { answered, originReset };
+    await upgrade({ client, origin, head }, req, request, observer, limits).finally(() => {
       session.bytesUp = head.length + client.bytesRead - readBefore;
       session.bytesDown = origin.bytesRead;
       origin.destroy();
     });
   } catch (error) {
-    const refusal = httpRefusal(session.fail(error), session.id);
-    session.http!.status = refusal.status;
-    endStreamWith(client, httpRefusalBytes(refusal));
+    const failure = session.fail(error);
+    // The client has an answer, the origin's: none of ours may follow it, nor stand in the record.
+    if (session.stage === 'relay') client.destroySoon();
+    else {
+      const refusal = httpRefusal(failure, session.id);
+      session.http!.status = refusal.status;
+      endStreamWith(client, httpRefusalBytes(refusal));
+    }
   } finally {
     session.finish();
   }

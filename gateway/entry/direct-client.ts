@@ -140,7 +140,9 @@ class DirectClient<Kind extends Channel> implements Waiting, ChannelUser {
   #setWaiting(isWaiting: boolean): void {
     if (this.#isWaiting === isWaiting) return;
     this.#isWaiting = isWaiting;
-    this.#clients.gateway.sessions.connectionsWait(isWaiting ? 1 : -1);
+    const { waitingConnections } = this.#clients.gateway.sessions;
+    if (isWaiting) waitingConnections.add(this.#address, this.#channel);
+    else waitingConnections.remove(this.#address, this.#channel);
   }
 
   #forget(): void {

@@ -99,9 +99,17 @@ export function checkHost(fields: RawFields, target: Destination, text?: string)
     throw bad('the Host field names another host than the request target');
 }
 
-/** A request target as it may be logged where it is refused: without password and query. */
-export const shownTarget = (target: string): string =>
-  target.split(/[?#]/, 1)[0]!.replace(/:(?!\/\/)[^/]*@/g, '@');
+/**
+ * A request target as it may be logged where it is refused: without password and query. Whatever stands between the
+ * first colon and the last `@` is taken for the password, which may hold `/`, `?`, `#` and `@`. No schemes but these
+ * are taken for one: `user://word@host` is a user and a password.
+ */
+export function shownTarget(target: string): string {
+  const colon = target.indexOf(':', /^https?:\/\//i.exec(target)?.[0].length ?? 0);
+  const at = target.lastIndexOf('@');
+  const shown = colon >= 0 && colon < at ? target.slice(0, colon) + target.slice(at) : target;
+  return shown.split(/[?#]/, 1)[0]!;
+}
 
 /** Raw fields as Node's `addTrailers` and friends want them. */
 export const pairsOf = (fields: RawFields): [string, string][] =>

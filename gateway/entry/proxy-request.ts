@@ -85,8 +85,9 @@ function parseTarget(method: string, target: string): { authority: string; path:
 
 function parseDestination(authority: string, target: string): Destination {
   const destination = authorityOrHost(utf8(authority), 80);
-  if ('code' in destination) throw bad(destination.message, target);
-  return destination;
+  if (!('code' in destination)) return destination;
+  // The message quotes the authority, which may be a user and the beginning of a password that holds a `/`.
+  throw bad(target.includes('@') ? 'no host and port in the request target' : destination.message, target);
 }
 
 /** RFC 9112 section 3.2.4: OPTIONS of a bare authority is `*` for the last proxy to send. */

@@ -26,6 +26,14 @@ export async function serveConnection<Exit, Client extends ClientConnection<Exit
   servePlainHttp: ServePlainHttp<Client>,
 ): Promise<void> {
   const session = gateway.sessions.begin(listener.name, client.address, client.port);
+  if (gateway.sessions.isCrowded(session)) {
+    client.destroy();
+    session.fail(
+      new Failure('client-limit', 'the connection was closed unanswered: this client has too many open'),
+    );
+    session.finish();
+    return;
+  }
   session.carriedBy(client);
   let handedOver = false;
   try {

@@ -116,10 +116,8 @@ class HttpSessions {
   readonly #first = new WeakMap<Socket, Session>();
   /** Connections that Node's parser reads. */
   readonly #open = new Set<Socket>();
-  /** Those of them that have a session. */
+  /** Those of them that have a session: the others wait for their next request. */
   readonly #busy = new Set<Socket>();
-  /** As it was last told: the others wait for their next request. */
-  #waiting = 0;
   readonly #peers = new WeakMap<Socket, Peer>();
   /** Refused, and read on for a moment: what still comes, or does not, is no session of its own. */
   readonly #refused = new WeakSet<Socket>();
@@ -131,10 +129,12 @@ class HttpSessions {
     this.#listener = listener;
   }
 
-  #countWaiting(): void {
-    const waiting = this.#open.size - this.#busy.size;
-    this.#gateway.sessions.connectionsWait(waiting - this.#waiting);
-    this.#waiting = waiting;
+  #tellWhetherItWaits(socket: Socket): void {
+    const { waitingConnections } = this.#gateway.sessions;
+    const { clientAddress } = this.#peers.get(socket)!;
+    const waits = this.#open.has(socket) && !this.#busy.has(socket);
+    if (waits) waitingConnections.add(clientAddress, socket);
+    else waitingConnections.remove(clientAddress, socket);
   }
 
   /** A connection for Node's parser. A session that was begun at accept is recorded even if no request ever comes whole. */
@@ -148,7 +148,7 @@ class HttpSessions {
       session.protocol = 'http';
       session.carriedBy(socket);
     }
-    this.#countWaiting();
+    this.#tellWhetherItWaits(socket);
     socket.once('close', () => {
       this.#leaveHttp(socket);
       if (!session || !this.#first.delete(socket)) return;
@@ -163,12 +163,12 @@ class HttpSessions {
     const serving = { session, res };
     this.#serving.set(req.socket, serving);
     this.#busy.add(req.socket);
-    this.#countWaiting();
+    this.#tellWhetherItWaits(req.socket);
     res.once('close', () => {
       if (this.#serving.get(req.socket) !== serving) return;
       this.#serving.delete(req.socket);
       this.#busy.delete(req.socket);
-      this.#countWaiting();
+      this.#tellWhetherItWaits(req.socket);
     });
     void forwardRequest(this.#gateway, session, req, res, options);
   }
@@ -224,7 +224,7 @@ class HttpSessions {
   #leaveHttp(socket: Socket): void {
     this.#open.delete(socket);
     this.#busy.delete(socket);
-    this.#countWaiting();
+    this.#tellWhetherItWaits(socket);
   }
 
   /** Requests that came before on the same connection are answered first. */

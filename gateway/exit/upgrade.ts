@@ -29,6 +29,8 @@ class PinnedAgent extends Agent {
 export interface UpgradeObserver {
   /** The origin's answer; 101 opens the tunnel. */
   answered(status: number): void;
+  /** The tunnel was open, and the origin's connection failed. */
+  originReset(code: string | null): void;
 }
 
 export interface UpgradeSockets {
@@ -51,7 +53,7 @@ function fieldObject(fields: readonly string[]): Record<string, string | string[
 
 /**
  * Sends the upgrade and relays until both sockets are closed.
- * @throws Failure where the origin gave no answer
+ * @throws Failure where the origin gave no answer, or not the whole of one that opens no tunnel
  */
 export async function upgrade(
   sockets: UpgradeSockets,
@@ -75,10 +77,16 @@ export async function upgrade(
     outgoing.once('upgrade', response => answered(response.statusCode));
     outgoing.once('response', response => answered(response.statusCode));
   });
+  let isOpen = false;
   proxy.on('open', () => {
+    isOpen = true;
     for (const socket of [client, origin]) socket.setTimeout(limits.idleTimeout, () => socket.destroy());
   });
-  proxy.on('error', error => reject(originFailure(error)));
+  proxy.on('error', (error: NodeJS.ErrnoException) => {
+    // The package ends the client's connection then, which ends the wait below.
+    if (isOpen) observer.originReset(error.code ?? null);
+    else reject(originFailure(error));
+  });
   req.url = request.path;
   req.headers = fieldObject([
     ...request.fields,

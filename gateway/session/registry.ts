@@ -1,11 +1,13 @@
 // The sessions that are open now: it begins them, counts them against the limits, sweeps over them when policy
 // changes, a long one is due a progress line, or the gateway drains. It opens and reads no socket.
 
+import type { Limits } from '../../config/gateway-config.ts';
 import type { Snapshot } from '../../config/snapshot.ts';
 import { Failure } from './failure.ts';
 import type { OpenCounts } from './open-counts.ts';
 import type { LeftSession } from './open-sessions.ts';
 import { type CloseReason, Session } from './session.ts';
+import { WaitingConnections } from './waiting-connections.ts';
 
 export interface SessionObserver {
   /** Called once for each session, when it has ended. */
@@ -25,21 +27,32 @@ export interface RegistryOptions {
   observer: SessionObserver;
   /** Of all threads together: the limits hold for the gateway. */
   counts: OpenCounts;
+  /** Among how many threads the connections of a client are spread that wait for a next request. */
+  waitingThreads: number;
   /** The most sessions that the process's descriptors allow; each takes two. */
   mostByDescriptors: number;
   /** A reason to refuse every new session now, such as a log that cannot be written. */
   refuseAll(): Failure | null;
 }
 
+/** As many connections as there may be for so many sessions: some more, to be refused or to wait. */
+export const withSpare = (sessions: number): number => sessions + Math.ceil(sessions / 10) + 16;
+
 export class SessionRegistry {
   /** With the slot that each is counted in. */
   readonly #open = new Map<Session, number>();
   readonly #options: RegistryOptions;
+  /** Client connections of this thread that wait for their next request. */
+  readonly waitingConnections: WaitingConnections;
   #draining = false;
   #onEmpty: (() => void) | null = null;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    const { counts, current, waitingThreads } = options;
+    this.waitingConnections = new WaitingConnections(counts, () =>
+      Math.ceil(current().config.limits.sessionsPerClient / waitingThreads),
+    );
   }
 
   /** Open sessions of this thread. */
@@ -60,11 +73,6 @@ export class SessionRegistry {
   /** Client connections of the gateway: with a session, or waiting for one. */
   get connections(): number {
     return this.total + this.waiting;
-  }
-
-  /** So many more client connections of this thread wait for their next request. */
-  connectionsWait(delta: number): void {
-    this.#options.counts.wait(delta);
   }
 
   get draining(): boolean {
@@ -89,6 +97,21 @@ export class SessionRegistry {
     this.#open.set(session, slot);
     this.#options.observer.began?.(session, slot);
     return session;
+  }
+
+  /**
+   * Whether the client has so many sessions beyond its limit that not even a refusal can be afforded, because half of
+   * what there is has been taken: each may be a connection on which nothing comes, and together they would leave no
+   * room for other clients.
+   */
+  isCrowded(session: Session): boolean {
+    const { limits } = session.snapshot.config;
+    if (2 * this.connections <= this.#most(limits)) return false;
+    return this.#options.counts.inSlot(this.#open.get(session)!) > withSpare(limits.sessionsPerClient);
+  }
+
+  #most({ sessions }: Limits): number {
+    return Math.min(sessions, this.#options.mostByDescriptors);
   }
 
   /** One for all sessions: each would keep its own for as long as it is open. */
@@ -135,7 +158,7 @@ export class SessionRegistry {
     const refusal = this.#options.refuseAll();
     if (refusal) return refusal;
     const { limits } = snapshot.config;
-    const most = Math.min(limits.sessions, this.#options.mostByDescriptors);
+    const most = this.#most(limits);
     if (this.total > most)
       return new Failure('session-limit', `the gateway's ${most} sessions are all in use`);
     if (ofClient <= limits.sessionsPerClient) return null;

@@ -264,6 +264,7 @@ class Thread {
       descriptors: this.#descriptors,
       mostByDescriptors: options.mostByDescriptors,
       mostConnections: options.mostConnections,
+      threads: options.count,
       member,
       mostIdleOrigins: options.mostIdleOrigins,
       pipeLimits: options.pipeLimits,

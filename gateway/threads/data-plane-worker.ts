@@ -143,6 +143,7 @@ class DataPlaneThread {
     const sessions = new SessionRegistry({
       current: holder.current,
       counts: new OpenCounts(birth.openCounts, birth.member),
+      waitingThreads: birth.threads,
       mostByDescriptors: birth.mostByDescriptors,
       refuseAll: () => this.#refusal(holder.current()),
       observer: {

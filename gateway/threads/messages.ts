@@ -33,6 +33,8 @@ export interface ThreadBirth {
   readonly descriptors: SharedArrayBuffer;
   readonly mostByDescriptors: number;
   readonly mostConnections: number;
+  /** How many data-plane threads there are. */
+  readonly threads: number;
   /** Which of those who count sessions together it is; 0 is the control thread. */
   readonly member: number;
   readonly mostIdleOrigins: number;

@@ -163,6 +163,55 @@ for (const threads of [1, 2, 3]) {
   });
 }
 
+/** Without a bound for each client, 71 connections may be open. */
+const crowd = { sessions: 50, sessionsPerClient: 5 };
+
+for (const threads of [1, 3])
+  test(`a client that keeps connections leaves room for others, and keeps its latest (threads: ${threads})`, async t => {
+    const gateway = await start(t, {}, { config: { threads, limits: crowd } });
+    const origin = during(t, await httpOrigin());
+    const ask = async (client: RawClient, takesNodesParser: boolean) => {
+      if (takesNodesParser) client.send(`${requestHead('POST', origin.url('/'), 'Content-Length: 4')}body`);
+      else client.send(requestHead('GET', origin.url('/')));
+      return (await readResponse(client)).status;
+    };
+    const clients: RawClient[] = [];
+    for (let at = 0; at < 80; at++) {
+      const client = await connectRaw(t, { port: gateway.proxy, from: '127.52.0.1' });
+      clients.push(client);
+      t.is(await ask(client, at % 2 === 1), 200);
+    }
+    const waiting = (await gateway.metrics()).get('sallyport_client_connections_waiting')!;
+    // Two each in three threads, and five in the control thread.
+    t.true(waiting <= (threads === 1 ? 5 : 3 * 2 + 5), `${waiting} wait`);
+    t.is((await clients[0]!.readAll()).length, 0, 'the one that has waited longest is closed');
+    t.is((await clients[1]!.readAll()).length, 0, 'at Node’s parser, too');
+    t.is(await ask(clients.at(-1)!, true), 200, 'the latest is kept');
+    const other = await connectRaw(t, { port: gateway.proxy, from: '127.52.0.2' });
+    t.is(await ask(other, false), 200, 'and others are served');
+  });
+
+test('a client that connects and says nothing leaves room for others', async t => {
+  const gateway = await start(t, crowd);
+  const origin = during(t, await echoOrigin());
+  const from = '127.53.0.1';
+  const silent = await Promise.all(
+    Array.from({ length: 80 }, () => connectRaw(t, { port: gateway.proxy, from })),
+  );
+  const closed = () => gateway.records().length;
+  // They are half of the sessions, and more than it may have open to be refused.
+  await eventually(
+    () => closed() === 80 - 25 || undefined,
+    'all but 25 to be closed',
+    () => `${closed()}`,
+  );
+  t.true(gateway.records().every(({ close }) => close.reason === 'client-limit'));
+  t.is((await tunnel(t, gateway, origin, '127.53.0.2')).response.status, 200);
+  await Promise.all(silent.map(client => client.close()));
+  for (const client of silent) await recordOf(gateway, client);
+  t.is((await tunnel(t, gateway, origin, from)).response.status, 200, 'and has room again');
+});
+
 test('a request body over the limit: 413, by its announced length and by its chunks', async t => {
   const gateway = await start(t, { requestBodyBytes: 1000 });
   const origin = during(t, await httpOrigin());

@@ -11,7 +11,7 @@ import { clusterPolicy } from '../support/policies.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
-import type { Origin } from '../support/tcp-origins.ts';
+import { type Origin, tcpOrigin } from '../support/tcp-origins.ts';
 import { webSocketThrough } from '../support/web-socket-client.ts';
 
 const on = serving(test, () => ({
@@ -77,6 +77,40 @@ test('an origin that refuses the upgrade: its answer passes', async t => {
   t.is((await readHead(client)).status, 401);
   t.is(await client.readUntil('no, no'), 'no, no');
   t.is((await recordOf(on.gateway, client)).http?.status, 401);
+});
+
+/** Gives the answer to the head, and resets when the next bytes come. */
+const resettingOrigin = (answer: string) =>
+  tcpOrigin(socket => {
+    socket.once('data', () => {
+      socket.write(answer);
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+  });
+
+test('an origin that resets an open WebSocket: the record keeps the 101, the client gets no second answer', async t => {
+  const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  const origin = during(t, await resettingOrigin(switching));
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(handshake(origin));
+  t.is((await readHead(client)).status, 101);
+  client.send(frame('reset'));
+  t.is((await client.readAll()).length, 0);
+  const record = await recordOf(on.gateway, client);
+  t.is(record.http?.status, 101);
+  t.is(record.stage, 'relay');
+  t.deepEqual(record.close, { reason: 'destination-reset', detail: 'ECONNRESET' });
+});
+
+test('an origin that refuses the upgrade and resets in the middle of its answer: the record keeps its status', async t => {
+  const origin = during(t, await rawHttpOrigin('HTTP/1.1 401 No\r\nContent-Length: 6\r\n\r\nno', 'reset'));
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(handshake(origin));
+  t.is((await readHead(client)).status, 401);
+  t.is(String(await client.readAll()), 'no');
+  const record = await recordOf(on.gateway, client);
+  t.is(record.http?.status, 401);
+  t.is(record.close.reason, 'origin-closed');
 });
 
 test('a denied upgrade is denied as a request is', async t => {

@@ -3,6 +3,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { parseAuthority } from '../../../config/policy/destination.ts';
+import { connectTarget } from '../../../gateway/entry/connect-head.ts';
 import {
   checkFraming,
   checkHost,
@@ -169,10 +170,52 @@ const shown: [target: string, wanted: string][] = [
   ['user@a.test:443', 'user@a.test:443'],
   ['user:secret@a.test:443', 'user@a.test:443'],
   ['user:se:cret@x@a.test:443', 'user@a.test:443'],
+  ['user:s3/cret@a.test:443', 'user@a.test:443'],
+  ['user:s3?cret@a.test:443', 'user@a.test:443'],
+  ['user:s3#cret@a.test:443', 'user@a.test:443'],
+  ['user://secret@a.test:443', 'user@a.test:443'],
+  ['http://user@a.test:80/p', 'http://user@a.test:80/p'],
   ['http://user:secret@a.test:80/p?secret', 'http://user@a.test:80/p'],
+  ['HTTPS://user:s/e?c#r@et@a.test:80/p?secret', 'HTTPS://user@a.test:80/p'],
   ['http://a.test:80/p#secret', 'http://a.test:80/p'],
   ['/p?secret', '/p'],
 ];
 
 for (const [target, wanted] of shown)
   test(`shown as asked for: ${target}`, t => t.is(shownTarget(target), wanted));
+
+const atoms = ['/', '//', '?', '#', '@', ':', '%', '[', ']', '.', '\\', '\xe9', 'a', '1', '80'];
+const around = fc.array(fc.constantFrom(...atoms), { maxLength: 6 }).map(parts => parts.join(''));
+
+/** What a refusal would put into the record; null where the target is taken. */
+function recordedOf(parse: () => unknown): string | null {
+  try {
+    parse();
+    return null;
+  } catch (error) {
+    if (error instanceof Failure) return `${error.message} ${error.target}`;
+    throw error;
+  }
+}
+
+test('whatever the password, a refused target leaves nothing of it', t => {
+  const sends: ((userinfo: string) => unknown)[] = [
+    userinfo => connectTarget(`${userinfo}@a.test:443`),
+    userinfo => parseProxyRequest('GET', `http://${userinfo}@a.test/p`, [], 10),
+    userinfo => parseProxyRequest('GET', `https://${userinfo}@a.test/p`, [], 10),
+    userinfo => parseProxyRequest('GET', `${userinfo}@a.test/p`, [], 10),
+  ];
+  // A mark at the start as well: `user:` and a part of the password may be read as host and port.
+  const password = fc
+    .tuple(fc.constantFrom('', 'FIRST'), around, around)
+    .map(([a, b, c]) => `${a}${b}LAST${c}`);
+  fc.assert(
+    fc.property(fc.constantFrom('user', 'a.test', 'user@b', ''), password, (user, secret) => {
+      for (const send of sends) {
+        const recorded = recordedOf(() => send(`${user}:${secret}`));
+        if (recorded !== null) t.notRegex(recorded, /FIRST|LAST/);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
