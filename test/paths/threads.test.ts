@@ -4,6 +4,7 @@
 // open as many as it takes to meet every thread. One gateway at a time: each has several threads of its own already.
 
 import test, { type ExecutionContext } from 'ava';
+import { descriptorsOf } from '../integrity/footprint.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '../support/gateway.ts';
 import { acceptedByThread, inspected, killThreads, openSockets } from '../support/gateway-threads.ts';
@@ -14,7 +15,7 @@ import { allowLoopback, clusterPolicy, htpasswd } from '../support/policies.ts';
 import { connectRaw, type RawClient } from '../support/raw-client.ts';
 import { recordOf, recordsOf } from '../support/records.ts';
 import type { SessionRecord } from '../support/session-record.ts';
-import { echoOrigin, type Origin } from '../support/tcp-origins.ts';
+import { echoOrigin, type Origin, sourceOrigin } from '../support/tcp-origins.ts';
 import { eventually, within } from '../support/waiting.ts';
 
 interface Threaded extends Omit<GatewayOptions, 'config'> {
@@ -172,6 +173,37 @@ onBoth('threads that die again and again leave no socket behind', async (t, thre
     () => `${openSockets(gateway)}`,
   );
   t.is((await gateway.metrics()).get('sallyport_thread_deaths_total'), deaths + 1);
+});
+
+test.serial('threads that die in the middle of bulk leave no pipe behind', async t => {
+  const gateway = await start(t, { env: inspected });
+  const origin = during(t, await sourceOrigin(256 * 1024 * 1024));
+  const idle = during(t, await echoOrigin());
+  const pipes = () => descriptorsOf(gateway.pid).pipes;
+  const count = 24;
+  const before = pipes();
+  const liveThrough = async () => {
+    const clients = await openTunnels(t, gateway, origin, count);
+    // Nobody reads: the bytes that a pipe holds keep it in use.
+    for (const { socket } of clients) socket.pause();
+    await eventually(
+      () => pipes() >= before + count || undefined,
+      'half of the tunnels to have a pipe',
+      () => `${pipes()}`,
+    );
+    await killThreads(gateway, 3);
+    await closeAll(clients);
+    await becomeOpen(gateway, 0);
+    // Once they accept, their successors have all that a thread has at rest.
+    await openTunnels(t, gateway, idle, count).then(closeAll);
+    await becomeOpen(gateway, 0);
+  };
+  for (let deaths = 0; deaths < 2; deaths++) await liveThrough();
+  await eventually(
+    () => pipes() <= before || undefined,
+    `${before} pipes`,
+    () => `${pipes()}`,
+  );
 });
 
 test.serial(
