@@ -299,6 +299,7 @@ class Thread {
       'in-force': ({ generation, sessionsCut }) => this.#inForce.get(generation)?.(sessionsCut),
       records: batch => {
         this.memory.addRecordBytes(-batch.bytes);
+        this.memory.addRecords(-batch.count);
         control.takeRecords(batch);
       },
       ask: ({ id, question }) => void this.#answer(id, question),
