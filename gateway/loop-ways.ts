@@ -15,7 +15,7 @@ export interface PipeLimits {
 
 /**
  * Null where this system cannot do it.
- * @param descriptors marks those that belong to this thread's sockets, where somebody else wants to know them
+ * @param descriptors marks those that are this thread's own, where somebody else is to close them if it dies
  */
 export async function openLoopWays(
   { mostPipes, pipeBytes }: PipeLimits,
@@ -23,6 +23,6 @@ export async function openLoopWays(
 ): Promise<LoopWays | null> {
   const loop = await EventLoop.open(descriptors);
   if (loop === null) return null;
-  const pipes = new PipePool(loop.kernel, pipeBytes, mostPipes);
+  const pipes = new PipePool(loop.kernel, pipeBytes, mostPipes, descriptors);
   return { loop, connector: createLoopConnector(loop), pipes };
 }

@@ -1,6 +1,6 @@
 // The data-plane threads as the control thread has them: starts them, gives them each snapshot, answers what they ask,
-// takes their records, and replaces one that dies: its sessions get their records, its sockets are closed, and its
-// listening sockets go to the one that takes its place, with whoever waits in them.
+// takes their records, and replaces one that dies: its sessions get their records, its sockets and pipes are closed, and
+// its listening sockets go to the one that takes its place, with whoever waits in them.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -305,6 +305,7 @@ class Thread {
       'in-force': ({ generation, sessionsCut }) => this.#inForce.get(generation)?.(sessionsCut),
       records: batch => {
         this.memory.addRecordBytes(-batch.bytes);
+        this.memory.addRecords(-batch.count);
         control.takeRecords(batch);
       },
       ask: ({ id, question }) => void this.#answer(id, question),
@@ -373,13 +374,14 @@ class Thread {
     await this.#exited.promise;
   }
 
-  /** Closes what belonged to the thread's sockets; returns how many. */
+  /** Closes what was the thread's own, connections with RST; returns how many. */
   closeDescriptors(kernel: Kernel, kept: ReadonlySet<number | undefined>): number {
     const marks = new Uint8Array(this.#descriptors);
     let closed = 0;
     for (let at = marks.indexOf(1); at >= 0; at = marks.indexOf(1, at + 1)) {
       marks[at] = 0;
       if (kept.has(at)) continue;
+      // Of a pipe or the poll that is a plain close: the option that asks for RST is refused.
       kernel.abort(at);
       closed += 1;
     }

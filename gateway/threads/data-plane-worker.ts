@@ -86,6 +86,8 @@ class DataPlaneThread {
     ways.loop.onError(error =>
       post({ kind: 'tell', level: 'error', fields: { error: stackOf(error) }, text: unforeseen }),
     );
+    // What an error ends can still say this; what runs out of memory cannot, and its records are counted as lost.
+    process.on('exit', () => this.#records.flush());
     parentPort!.on('message', (message: ToThread) => handle(this.#handlers, message));
     this.#sweepLater();
   }
@@ -149,8 +151,11 @@ class DataPlaneThread {
       observer: {
         ...recorded,
         finished: session => {
+          // Its record counts from here on: memory may run out over the making of it.
+          this.#memory.addRecords(1);
           this.#openSessions.forget(session);
           recorded.finished(session);
+          this.#memory.addRecords(-1);
         },
         began: (session, countSlot) => this.#openSessions.note(session, countSlot),
         opened: (session, countSlot) => this.#openSessions.noteSoon(session, countSlot),

@@ -1,6 +1,6 @@
 // The decision log of a data-plane thread: lines on their way to the control thread, which writes them. Many go in one
 // message. What the control thread has not taken yet is bounded; a line that no longer fits is counted, never dropped in
-// silence.
+// silence, and so is one that a thread takes with it when it dies.
 
 import type { Timers } from '../os/timers.ts';
 import type { ThreadMemory } from './thread-memory.ts';
@@ -42,6 +42,7 @@ export class RecordBatches {
       this.#memory.add('recordsDropped', 1);
       return;
     }
+    this.#memory.addRecords(1);
     this.#lines.push(line);
     this.#bytes += bytes;
     if (this.#bytes >= batchCharacters) this.flush();

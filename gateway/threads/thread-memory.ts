@@ -13,6 +13,7 @@ export type CounterName = (typeof counterNames)[number];
 const identityVersionAt = 0;
 const logIsUnwritableAt = 1;
 const recordBytesAt = 2;
+const recordsAt = 3;
 const wordCount = 4;
 
 const counterBytes = Float64Array.BYTES_PER_ELEMENT * counterNames.length;
@@ -45,9 +46,11 @@ export class ThreadMemory {
     this.add(name, count - this.counter(name));
   }
 
-  /** What it counted stays counted; what it had open, and had on its way, is gone with it. */
+  /** What it counted stays counted; what it had open is gone with it, and so are records that did not get here. */
   threadDied(): void {
     for (const name of gaugeNames) this.set(name, 0);
+    this.add('recordsDropped', this.records);
+    this.addRecords(-this.records);
     this.addRecordBytes(-this.recordBytes);
   }
 
@@ -76,5 +79,14 @@ export class ThreadMemory {
 
   addRecordBytes(bytes: number): void {
     Atomics.add(this.#words, recordBytesAt, bytes);
+  }
+
+  /** Records that the control thread has not taken yet: being made, gathered, or on their way. */
+  get records(): number {
+    return Atomics.load(this.#words, recordsAt);
+  }
+
+  addRecords(delta: number): void {
+    Atomics.add(this.#words, recordsAt, delta);
   }
 }

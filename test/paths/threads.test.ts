@@ -4,6 +4,7 @@
 // open as many as it takes to meet every thread. One gateway at a time: each has several threads of its own already.
 
 import test, { type ExecutionContext } from 'ava';
+import { descriptorsOf } from '../integrity/footprint.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '../support/gateway.ts';
 import { acceptedByThread, inspected, killThreads, openSockets } from '../support/gateway-threads.ts';
@@ -11,10 +12,10 @@ import { basic, connect, get, readResponse, requestHead } from '../support/http-
 import { httpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
 import { allowLoopback, clusterPolicy, htpasswd } from '../support/policies.ts';
-import { connectRaw, type RawClient } from '../support/raw-client.ts';
+import { connectRaw, openRaw, type RawClient } from '../support/raw-client.ts';
 import { recordOf, recordsOf } from '../support/records.ts';
 import type { SessionRecord } from '../support/session-record.ts';
-import { echoOrigin, type Origin } from '../support/tcp-origins.ts';
+import { echoOrigin, type Origin, sourceOrigin } from '../support/tcp-origins.ts';
 import { eventually, within } from '../support/waiting.ts';
 
 interface Threaded extends Omit<GatewayOptions, 'config'> {
@@ -173,6 +174,106 @@ onBoth('threads that die again and again leave no socket behind', async (t, thre
   );
   t.is((await gateway.metrics()).get('sallyport_thread_deaths_total'), deaths + 1);
 });
+
+test.serial('threads that die in the middle of bulk leave no pipe behind', async t => {
+  const gateway = await start(t, { env: inspected });
+  const origin = during(t, await sourceOrigin(256 * 1024 * 1024));
+  const idle = during(t, await echoOrigin());
+  const pipes = () => descriptorsOf(gateway.pid).pipes;
+  const count = 24;
+  const before = pipes();
+  const liveThrough = async () => {
+    const clients = await openTunnels(t, gateway, origin, count);
+    // Nobody reads: the bytes that a pipe holds keep it in use.
+    for (const { socket } of clients) socket.pause();
+    await eventually(
+      () => pipes() >= before + count || undefined,
+      'half of the tunnels to have a pipe',
+      () => `${pipes()}`,
+    );
+    await killThreads(gateway, 3);
+    await closeAll(clients);
+    await becomeOpen(gateway, 0);
+    // Once they accept, their successors have all that a thread has at rest.
+    await openTunnels(t, gateway, idle, count).then(closeAll);
+    await becomeOpen(gateway, 0);
+  };
+  for (let deaths = 0; deaths < 2; deaths++) await liveThrough();
+  await eventually(
+    () => pipes() <= before || undefined,
+    `${before} pipes`,
+    () => `${pipes()}`,
+  );
+});
+
+/** Clients that are refused, one after the other, many at once, until `enough`; those who were told so. */
+async function refusedUntil({ proxy }: Gateway, enough: Promise<unknown>): Promise<RawClient[]> {
+  const refused: RawClient[] = [];
+  let isEnough = false;
+  const askOnce = async () => {
+    const client = await openRaw({ port: proxy });
+    const { status } = await connect(client, '127.0.0.1:9').finally(() => client.close());
+    if (status === 403) refused.push(client);
+  };
+  const askAgainAndAgain = async () => {
+    // Whom a thread leaves without an answer when it dies asks again.
+    while (!isEnough) await askOnce().catch(() => {});
+  };
+  const all = Array.from({ length: 40 }, askAgainAndAgain);
+  await enough.finally(() => {
+    isEnough = true;
+  });
+  await Promise.all(all);
+  return refused;
+}
+
+/** How many sessions there were, and lines of the decision log, once they are as many. */
+async function accountedFor(gateway: Gateway) {
+  const counts = async () => {
+    const metrics = await gateway.metrics();
+    const of = (name: string) => sum([...metrics].map(([key, value]) => (key.startsWith(name) ? value : 0)));
+    return {
+      sessions: of('sallyport_sessions_total{'),
+      written: of('sallyport_log_records_total{result="written"}'),
+      dropped: of('sallyport_log_records_total{result="dropped"}'),
+    };
+  };
+  let seen = '';
+  return eventually(
+    async () => {
+      const all = await counts();
+      seen = JSON.stringify(all);
+      return all.sessions === all.written + all.dropped ? all : undefined;
+    },
+    'as many lines as sessions',
+    () => seen,
+  );
+}
+
+for (const by of ['exit', 'error'] as const)
+  test.serial(`a thread that dies by ${by} has told of every session that was over`, async t => {
+    const gateway = await start(t, { policies: [], env: inspected });
+    const deaths = async () => {
+      for (let each = 0; each < 3; each++) await killThreads(gateway, 3, by);
+    };
+    const refused = await refusedUntil(gateway, deaths());
+    await becomeOpen(gateway, 0);
+    t.is((await accountedFor(gateway)).dropped, 0);
+    t.is((await oneRecordEach(gateway, refused)).length, refused.length);
+  });
+
+for (const by of ['silence', 'silence over a record'] as const)
+  test.serial(`what a thread could not tell of before it died by ${by} is counted as dropped`, async t => {
+    const gateway = await start(t, { policies: [], env: inspected });
+    let dropped = 0;
+    // Each time, most threads have something.
+    for (let deaths = 0; deaths < 10 && dropped === 0; deaths++) {
+      await refusedUntil(gateway, killThreads(gateway, 3, by));
+      await becomeOpen(gateway, 0);
+      ({ dropped } = await accountedFor(gateway));
+    }
+    t.true(dropped > 0);
+  });
 
 test.serial(
   'threads that all die at once are all replaced, and a policy that comes meanwhile is in force in each',

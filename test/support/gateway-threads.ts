@@ -64,18 +64,31 @@ async function inspect(gateway: Gateway): Promise<Inspector> {
 const isThread = ({ method, params }: InspectorMessage) =>
   method === 'NodeWorker.attachedToWorker' && params!.workerInfo!.url.endsWith('/data-plane-worker.ts');
 
-const endThread = JSON.stringify({
-  id: 1,
-  method: 'Runtime.evaluate',
-  params: { expression: 'process.exit(1)' },
-});
+/** What a thread is made to do, in a turn of its own: the inspector would cut into whatever runs. */
+const deathsBy = {
+  exit: 'setImmediate(() => process.exit(1))',
+  error: "setImmediate(() => { throw new Error('nobody catches this') })",
+  /** No listener for the exit runs, as where memory has run out. */
+  silence: 'setImmediate(() => process.reallyExit(1))',
+  /** The same in the middle of making a record. */
+  'silence over a record': 'JSON.stringify = () => process.reallyExit(1)',
+};
 
 /** Ends so many of the gateway's data-plane threads, without a word to anybody in them; returns their numbers. */
-export async function killThreads(gateway: Gateway, count: number): Promise<number[]> {
+export async function killThreads(
+  gateway: Gateway,
+  count: number,
+  by: keyof typeof deathsBy = 'exit',
+): Promise<number[]> {
   const deaths = () => gateway.messages().filter(({ msg }) => msg === 'a data-plane thread died');
   const before = deaths().length;
   const { socket, seen, send } = await inspect(gateway);
   send('NodeWorker.enable', { waitForDebuggerOnStart: false });
+  const endThread = JSON.stringify({
+    id: 1,
+    method: 'Runtime.evaluate',
+    params: { expression: deathsBy[by] },
+  });
   const threads = () => seen.filter(isThread);
   await eventually(() => threads().length >= count || undefined, 'the data-plane threads to show themselves');
   for (const { params } of threads().slice(0, count))

@@ -1,5 +1,5 @@
 // The pool of pipes over a kernel that only counts: never more in use than the bound, none handed out twice, what may
-// hold bytes never again, and nothing left open that nobody has.
+// hold bytes never again, nothing left open that nobody has, and whoever asks is told of all that is open.
 
 import test from 'ava';
 import fc from 'fast-check';
@@ -8,8 +8,9 @@ import { PipePool } from '../../../gateway/os/pipe-pool.ts';
 
 const mostKept = 64;
 
-/** Gives out descriptors as long as it is told to, and knows which are open. */
+/** Gives out descriptors as long as it is told to, and knows which are open. None is closed while it is marked. */
 class CountingKernel {
+  readonly owned = new Uint8Array(1_000);
   readonly open = new Set<number>();
   readonly asked: [bytes: number, least: number][] = [];
   isExhausted = false;
@@ -25,12 +26,17 @@ class CountingKernel {
 
   close(descriptor: number): void {
     if (!this.open.delete(descriptor)) throw new Error(`closed ${descriptor}, which is not open`);
+    if (this.owned[descriptor] !== 0) throw new Error(`closed ${descriptor} before its mark was taken back`);
+  }
+
+  get marked(): Set<number> {
+    return new Set([...this.owned.keys()].filter(descriptor => this.owned[descriptor] === 1));
   }
 }
 
 function poolOf(most: number) {
   const kernel = new CountingKernel();
-  return { kernel, pool: new PipePool(kernel as unknown as Kernel, 1_000_000, most) };
+  return { kernel, pool: new PipePool(kernel as unknown as Kernel, 1_000_000, most, kernel.owned) };
 }
 
 const steps = fc.array(
@@ -70,6 +76,7 @@ test('whatever is taken, given back and discarded: bounded, no pipe twice, none 
         t.is(pool.inUse, held.length);
         t.true(kernel.open.size <= 2 * most);
       }
+      t.deepEqual(kernel.marked, kernel.open, 'in use or kept, each is marked');
     }),
   );
 });
@@ -90,6 +97,18 @@ test('of those that rest, no more are kept than the bound', t => {
   for (const pipe of pipes) pool.giveBack(pipe);
   t.is(pool.inUse, 0);
   t.is(kernel.open.size, 2 * mostKept);
+  t.deepEqual(kernel.marked, kernel.open);
+});
+
+test('descriptors past what can be marked serve all the same, and so do those of nobody who asks', t => {
+  const kernel = new CountingKernel();
+  for (const owned of [new Uint8Array(102), null]) {
+    const pool = new PipePool(kernel as unknown as Kernel, 1_000_000, 10, owned);
+    const pipes = [pool.take()!, pool.take()!];
+    for (const pipe of pipes) pool.discard(pipe);
+    t.is(kernel.open.size, 0);
+    t.false(owned?.includes(1) ?? false);
+  }
 });
 
 test('where the kernel has none, nothing counts as in use; kept ones still serve', t => {

@@ -1,5 +1,5 @@
 // Lines of the decision log on their way to the control thread: gathered, in order, bounded by what was not taken yet,
-// and every line that does not fit is counted.
+// and every line that does not fit, or that its thread took with it, is counted.
 
 import test from 'ava';
 import fc from 'fast-check';
@@ -92,6 +92,23 @@ test('the bound is of bytes, not of characters', t => {
   t.is(memory.counter('recordsDropped'), 1);
 });
 
+test('lines that a thread gathered, or had on their way, when it died are counted, once', t => {
+  const { memory, posted, subject } = batches(1_000);
+  for (const line of ['taken\n', 'taken, too\n']) subject.append(line);
+  subject.flush();
+  memory.addRecordBytes(-posted[0]!.bytes);
+  memory.addRecords(-posted[0]!.count);
+  subject.append('on its way\n');
+  subject.flush();
+  for (const line of ['gathered\n', 'gathered, too\n']) subject.append(line);
+  t.is(memory.counter('recordsDropped'), 0);
+  for (let death = 0; death < 2; death++) {
+    memory.threadDied();
+    t.is(memory.counter('recordsDropped'), 3);
+    t.is(memory.recordBytes, 0);
+  }
+});
+
 const steps = fc.array(
   fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('append' as const), length: fc.nat(60) }) },
@@ -110,6 +127,7 @@ test('whatever comes: every line arrives once and in order, or is counted, and t
       let dropped = 0;
       let taken = 0;
       let held = 0;
+      let arrived = 0;
       for (const [at, step] of all.entries()) {
         if (step.kind === 'goOff') timers.goOff();
         else if (step.kind === 'flush') subject.flush();
@@ -123,10 +141,13 @@ test('whatever comes: every line arrives once and in order, or is counted, and t
             held += bytes;
           }
         } else if (taken < posted.length) {
-          const { bytes } = posted[taken++]!;
+          const { bytes, count } = posted[taken++]!;
           memory.addRecordBytes(-bytes);
+          memory.addRecords(-count);
           held -= bytes;
+          arrived += count;
         }
+        t.is(memory.records, accepted.length - arrived);
         t.is(memory.counter('recordsDropped'), dropped);
         t.true(memory.recordBytes <= 200);
       }
@@ -138,6 +159,9 @@ test('whatever comes: every line arrives once and in order, or is counted, and t
       );
       t.is(memory.recordBytes, held);
       t.is(timers.set.size, 0);
+      memory.threadDied();
+      t.is(memory.counter('recordsDropped'), dropped + accepted.length - arrived);
+      t.is(memory.recordBytes + memory.records, 0);
     }),
   );
 });
