@@ -32,8 +32,20 @@ export function acceptConnections(
   const servePlainHttp = (client: LoopClient, session: Session) =>
     parts.servePlainHttp(listener, client, session);
   const take = (connection: number, peer: Endpoint) => {
-    const client = new LoopClient(new LoopSocket(ways.loop, connection), peer, ways);
+    const socket = watched(connection);
+    if (socket === null) return recordDropped(gateway, listener, peer);
+    const client = new LoopClient(socket, peer, ways);
     void serveConnection(gateway, listener, client, servePlainHttp);
+  };
+  /** Null, and closed, where the kernel has no room to watch it (`fs.epoll.max_user_watches`). */
+  const watched = (connection: number): LoopSocket | null => {
+    try {
+      return new LoopSocket(ways.loop, connection);
+    } catch (error) {
+      ways.loop.kernel.close(connection);
+      parts.acceptFailed(error as NodeJS.ErrnoException);
+      return null;
+    }
   };
   return new LoopListener(ways.loop, descriptor, {
     acceptFailed: parts.acceptFailed,

@@ -184,13 +184,14 @@ export class OriginPools {
     const pool = this.#pools.get(key) ?? new OriginPool(key);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
-    if (this.#pools.size > limits.originPools) this.#evictOldest();
+    if (this.#pools.size > limits.originPools) this.#evictOldestBut(pool);
     return pool;
   }
 
-  #evictOldest(): void {
+  /** Of those that nobody uses; the one that is about to be used is not busy yet. */
+  #evictOldestBut(used: OriginPool): void {
     for (const [key, pool] of this.#pools) {
-      if (pool.busy > 0) continue;
+      if (pool.busy > 0 || pool === used) continue;
       this.#pools.delete(key);
       for (const connection of [...pool.idle]) this.#close(connection);
       return;

@@ -110,11 +110,20 @@ export class LoopListener {
     if (fleeting.has(error.code!)) return true;
     this.#user.acceptFailed(error);
     this.#loop.unwatch(this.#descriptor);
+    this.#restAWhile();
+    return false;
+  }
+
+  #restAWhile(): void {
     this.#rest = this.#loop.after(restMs, () => {
       this.#rest = null;
-      this.#loop.watch(this.#descriptor, EPOLLIN, this);
+      try {
+        this.#loop.watch(this.#descriptor, EPOLLIN, this);
+      } catch (error) {
+        this.#user.acceptFailed(error as NodeJS.ErrnoException);
+        this.#restAWhile();
+      }
     });
-    return false;
   }
 
   /** Accepts no more; the first call gives the descriptor back and returns true. */

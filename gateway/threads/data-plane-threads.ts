@@ -66,6 +66,9 @@ const replaceAfterMs = 500;
 /** Nobody waits for a report longer than this, milliseconds. */
 const reportTimeoutMs = 1_000;
 
+/** How long past the deadline of a drain a thread may take to say that it is done, milliseconds. */
+const stuckMs = 3_000;
+
 export class DataPlaneThreads {
   readonly #options: ThreadsOptions;
   /** Of each thread, whether it lives or not. */
@@ -364,9 +367,12 @@ class Thread {
     this.#reports.delete(id);
   }
 
+  /** One that is stuck never says that it is done: it is ended, and its sessions get their records as after a death. */
   async drain(deadlineMs: number): Promise<void> {
     this.post({ kind: 'drain', deadlineMs });
+    const timer = setTimeout(() => void this.#worker.terminate(), deadlineMs + stuckMs);
     await this.#drained.promise;
+    clearTimeout(timer);
   }
 
   async end(): Promise<void> {

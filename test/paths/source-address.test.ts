@@ -14,6 +14,7 @@ import { serving } from '../support/serving.ts';
 import { socksConnect } from '../support/socks-client.ts';
 import { echoOrigin } from '../support/tcp-origins.ts';
 import { webSocketThrough } from '../support/web-socket-client.ts';
+import type { OwnAddress } from './own-address.ts';
 import type { Exhaustion } from './port-exhaustion.ts';
 
 const on = serving(test, () => ({ config: { egress: { sourceAddresses: ['127.0.0.50'] } } }));
@@ -105,4 +106,16 @@ test('more connections than local ports; and networks that nobody routes to', as
   t.is(result.afterwards, 200);
 
   t.deepEqual(result.unroutable, { connect: 502, get: 502, socks: 3, reasons: { 'network-unreachable': 3 } });
+});
+
+test('an address that the host gains while the gateway runs is the gateway itself, and no destination', async t => {
+  const trouble = await namespaceTrouble();
+  if (trouble !== null) {
+    t.log(`NOT RUN, no network namespaces here: ${trouble}`);
+    t.falsy(process.env.CI, 'CI must be able to make network namespaces');
+    return;
+  }
+  const program = import.meta.resolve('./own-address.ts');
+  const { statuses } = await runInNamespace<OwnAddress>(program, { from: 40_000, to: 49_999 });
+  t.deepEqual(statuses, { 1: [403, 403], 3: [403, 403] });
 });

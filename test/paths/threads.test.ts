@@ -7,7 +7,13 @@ import test, { type ExecutionContext } from 'ava';
 import { descriptorsOf } from '../integrity/footprint.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '../support/gateway.ts';
-import { acceptedByThread, inspected, killThreads, openSockets } from '../support/gateway-threads.ts';
+import {
+  acceptedByThread,
+  holdThreads,
+  inspected,
+  killThreads,
+  openSockets,
+} from '../support/gateway-threads.ts';
 import { basic, connect, get, readResponse, requestHead } from '../support/http-client.ts';
 import { httpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
@@ -303,6 +309,20 @@ test.serial(
     const gateway = await start(t, { threads: 2 });
     const said = gateway.messages().map(({ msg }) => msg);
     t.deepEqual(said.slice(said.indexOf('ready')), ['ready', 'data-plane threads serve, too']);
+  },
+);
+
+test.serial(
+  'a thread that is stuck does not keep a drain from ending, and its sessions get their records',
+  async t => {
+    const config = { limits: { drainTimeout: '1s' } };
+    const gateway = await start(t, { env: inspected, config });
+    const origin = during(t, await echoOrigin());
+    const clients = await openTunnels(t, gateway, origin, 24);
+    await holdThreads(gateway, 1);
+    gateway.signal('SIGTERM');
+    await within(gateway.exited, 'the gateway to exit', gateway.stderr);
+    t.is(ofClients(gateway.records(), clients).length, clients.length);
   },
 );
 

@@ -4,6 +4,7 @@
 
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import WebSocket from 'ws';
 import type { Gateway } from './gateway.ts';
 import { eventually, within } from './waiting.ts';
@@ -74,6 +75,25 @@ const deathsBy = {
   'silence over a record': 'JSON.stringify = () => process.reallyExit(1)',
 };
 
+/** Has so many of the gateway's data-plane threads evaluate an expression, and waits for what is to come of it. */
+async function evaluateInThreads(
+  gateway: Gateway,
+  count: number,
+  expression: string,
+  outcome: () => Promise<unknown>,
+): Promise<void> {
+  const { socket, seen, send } = await inspect(gateway);
+  send('NodeWorker.enable', { waitForDebuggerOnStart: false });
+  const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression } });
+  const threads = () => seen.filter(isThread);
+  await eventually(() => threads().length >= count || undefined, 'the data-plane threads to show themselves');
+  for (const { params } of threads().slice(0, count))
+    send('NodeWorker.sendMessageToWorker', { sessionId: params!.sessionId, message });
+  await outcome();
+  socket.close();
+  await within(once(socket, 'close'), 'the inspector to go');
+}
+
 /** Ends so many of the gateway's data-plane threads, without a word to anybody in them; returns their numbers. */
 export async function killThreads(
   gateway: Gateway,
@@ -82,21 +102,14 @@ export async function killThreads(
 ): Promise<number[]> {
   const deaths = () => gateway.messages().filter(({ msg }) => msg === 'a data-plane thread died');
   const before = deaths().length;
-  const { socket, seen, send } = await inspect(gateway);
-  send('NodeWorker.enable', { waitForDebuggerOnStart: false });
-  const endThread = JSON.stringify({
-    id: 1,
-    method: 'Runtime.evaluate',
-    params: { expression: deathsBy[by] },
-  });
-  const threads = () => seen.filter(isThread);
-  await eventually(() => threads().length >= count || undefined, 'the data-plane threads to show themselves');
-  for (const { params } of threads().slice(0, count))
-    send('NodeWorker.sendMessageToWorker', { sessionId: params!.sessionId, message: endThread });
-  await eventually(() => deaths().length >= before + count || undefined, 'the deaths', gateway.stderr);
-  socket.close();
-  await within(once(socket, 'close'), 'the inspector to go');
+  await evaluateInThreads(gateway, count, deathsBy[by], () =>
+    eventually(() => deaths().length >= before + count || undefined, 'the deaths', gateway.stderr),
+  );
   return deaths()
     .slice(before)
     .map(({ thread }) => thread as number);
 }
+
+/** From here on so many of the gateway's data-plane threads do nothing any more, for ever. */
+export const holdThreads = (gateway: Gateway, count: number): Promise<void> =>
+  evaluateInThreads(gateway, count, 'setTimeout(() => { for (;;) {} })', () => sleep(500));
