@@ -212,8 +212,9 @@ test.serial('threads that die in the middle of bulk leave no pipe behind', async
   );
 });
 
-/** Clients that are refused, one after the other, many at once, until `enough`; those who were told so. */
-async function refusedUntil({ proxy }: Gateway, enough: Promise<unknown>): Promise<RawClient[]> {
+/** Ends all three threads while clients are refused one after the other, many at once; those who were told so. */
+async function dieRefusing(gateway: Gateway, by: Parameters<typeof killThreads>[2]): Promise<RawClient[]> {
+  const { proxy } = gateway;
   const refused: RawClient[] = [];
   let isEnough = false;
   const askOnce = async () => {
@@ -226,9 +227,17 @@ async function refusedUntil({ proxy }: Gateway, enough: Promise<unknown>): Promi
     while (!isEnough) await askOnce().catch(() => {});
   };
   const all = Array.from({ length: 40 }, askAgainAndAgain);
-  await enough.finally(() => {
+  try {
+    // Successors are to be at it, too.
+    await eventually(
+      () => refused.length >= 400 || undefined,
+      '400 answers',
+      () => `${refused.length}`,
+    );
+    await killThreads(gateway, 3, by);
+  } finally {
     isEnough = true;
-  });
+  }
   await Promise.all(all);
   return refused;
 }
@@ -259,13 +268,13 @@ async function accountedFor(gateway: Gateway) {
 for (const by of ['exit', 'error'] as const)
   test.serial(`a thread that dies by ${by} has told of every session that was over`, async t => {
     const gateway = await start(t, { policies: [], env: inspected });
-    const deaths = async () => {
-      for (let each = 0; each < 3; each++) await killThreads(gateway, 3, by);
-    };
-    const refused = await refusedUntil(gateway, deaths());
+    const refused: RawClient[] = [];
+    for (let deaths = 0; deaths < 4; deaths++) refused.push(...(await dieRefusing(gateway, by)));
     await becomeOpen(gateway, 0);
     t.is((await accountedFor(gateway)).dropped, 0);
-    t.is((await oneRecordEach(gateway, refused)).length, refused.length);
+    const { sessions } = await accountedFor(gateway);
+    await eventually(() => gateway.records().length >= sessions || undefined, `${sessions} records`);
+    t.is(ofClients(gateway.records(), refused).length, refused.length);
   });
 
 for (const by of ['silence', 'silence over a record'] as const)
@@ -274,7 +283,7 @@ for (const by of ['silence', 'silence over a record'] as const)
     let dropped = 0;
     // Each time, most threads have something.
     for (let deaths = 0; deaths < 10 && dropped === 0; deaths++) {
-      await refusedUntil(gateway, killThreads(gateway, 3, by));
+      await dieRefusing(gateway, by);
       await becomeOpen(gateway, 0);
       ({ dropped } = await accountedFor(gateway));
     }
