@@ -194,13 +194,13 @@ export const limitsSchema = z
       'the same for a direction that moves bulk through a pipe; read at the start. Without CAP_SYS_RESOURCE at most fs.pipe-max-size and altogether fs.pipe-user-pages-soft; past that bytes are copied',
     ),
     originConnections: count(64, 1, 10_000).describe(
-      'connections to one plain HTTP destination, in each thread',
+      'connections to one plain HTTP destination for one client (by its identity, or its address where policy knows it by a block alone), in each thread',
     ),
     originQueue: count(256, 0, 100_000).describe(
       'plain HTTP requests that wait for one of those, connectTimeout at most; more are answered 503',
     ),
     originPools: count(1_000, 1, 100_000).describe(
-      'plain HTTP destinations with kept connections, in each thread; the least recently used is closed',
+      'plain HTTP destinations with kept connections, counted for each client, in each thread; the least recently used is closed',
     ),
     originIdleConnections: count(1_000, 1, 100_000).describe(
       'idle connections to all of them together, in each thread, and an eighth of the descriptors altogether; the one idle longest is closed; read at the start',

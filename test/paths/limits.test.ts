@@ -94,11 +94,11 @@ test('look-ups at once: 503', async t => {
   t.is((await recordOf(gateway, refused)).close.reason, 'resolve-busy');
 });
 
-test('connections and queue of one plain HTTP origin: one served, one waits, the third 503', async t => {
+test('connections and queue of one plain HTTP origin for one client: one served, one waits, the third 503', async t => {
   const gateway = await start(t, { originConnections: 1, originQueue: 1 });
   const origin = during(t, await httpOrigin());
   const send = async (path: string) => {
-    const client = await connectRaw(t, { port: gateway.proxy });
+    const client = await connectRaw(t, { port: gateway.proxy, from: '127.55.0.1' });
     return client.send(requestHead('POST', origin.url(path), 'Content-Length: 1'));
   };
   const served = await send('/served');
@@ -116,6 +116,24 @@ test('connections and queue of one plain HTTP origin: one served, one waits, the
     origin.seen.map(seen => seen.url),
     ['/served', '/waits'],
   );
+});
+
+test('where every pool is in use, a new origin is bounded like the others', async t => {
+  const gateway = await start(t, { originConnections: 1, originQueue: 5, originPools: 1 });
+  const [busy, other] = [during(t, await httpOrigin()), during(t, await httpOrigin())];
+  const never = async (origin: typeof busy) => {
+    const client = await connectRaw(t, { port: gateway.proxy, from: '127.55.0.2' });
+    client.send(requestHead('GET', origin.url('/never-ends')));
+    return client;
+  };
+  await (await never(busy)).readUntil('begun');
+  await (await never(other)).readUntil('begun');
+  await never(other);
+  await eventually(
+    async () => (await gateway.metrics()).get('sallyport_origin_requests_waiting') === 1 || undefined,
+    'the second request to wait',
+  );
+  t.is(other.peers.length, 1);
 });
 
 test('idle connections to origins altogether: the one that was idle longest makes room for the next', async t => {

@@ -80,10 +80,10 @@ for (const method of ['GET', 'POST'])
         if (++connections > 1) socket.on('data', () => socket.write(ok));
       }),
     );
-    const first = await connectRaw(t, { port: gateway.proxy });
+    const first = await connectRaw(t, { port: gateway.proxy, from: '127.55.0.3' });
     first.send(requestHead('GET', url(origin)));
     await eventually(() => origin.open.size === 1 || undefined, 'the first request');
-    const second = await connectRaw(t, { port: gateway.proxy });
+    const second = await connectRaw(t, { port: gateway.proxy, from: '127.55.0.3' });
     second.send(method === 'GET' ? requestHead('GET', url(origin)) : upload(origin));
     await eventually(
       async () => (await gateway.metrics()).get('sallyport_origin_requests_waiting') === 1 || undefined,
