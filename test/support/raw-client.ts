@@ -9,7 +9,7 @@ import { within } from './waiting.ts';
 export interface ConnectOptions {
   port: number;
   host?: string;
-  /** Local address to leave from: another address is another client. By default one that no other client has. */
+  /** Local address to leave from: another address is another client. By default one that no other connection has. */
   from?: string;
 }
 
@@ -141,19 +141,25 @@ export class RawClient {
 let connections = 0;
 
 /**
- * An address for each connection. Ports alone do not tell connections apart: the kernel gives one port to several
- * that lead to different listeners, and gives it again soon.
+ * An end that no other connection of this process has: an address of its own, or, where the test says the address, a
+ * port below those that Linux gives out by itself (32768 and up). The kernel's own choice of a port tells connections
+ * apart neither at one time (several may have it that lead to different listeners) nor one after the other.
  */
-function nextAddress(): string {
+function ownEnd(host: string, from: string | undefined): { localAddress?: string; localPort?: number } {
   connections += 1;
-  return `127.${100 + (connections >> 16)}.${(connections >> 8) & 255}.${connections & 255}`;
+  const localPort = 10_000 + (connections % 22_000);
+  if (net.isIPv6(host)) return { localPort };
+  if (from !== undefined) return { localAddress: from, localPort };
+  return {
+    localAddress: `127.${100 + (connections >> 16)}.${(connections >> 8) & 255}.${connections & 255}`,
+  };
 }
 
 /** Connects; the caller closes. */
 export async function openRaw(options: ConnectOptions): Promise<RawClient> {
-  const { port, host = '127.0.0.1', from = nextAddress() } = options;
-  const local = net.isIPv4(host) ? { localAddress: from } : {};
-  const socket = net.connect({ port, host, allowHalfOpen: true, noDelay: true, ...local });
+  const { port, host = '127.0.0.1', from } = options;
+  const end = ownEnd(host, from);
+  const socket = net.connect({ port, host, allowHalfOpen: true, noDelay: true, ...end });
   await within(once(socket, 'connect'), `a connection to ${host}:${port}`);
   return new RawClient(socket);
 }
