@@ -9,6 +9,7 @@ import { admissionRequest, takeRequest } from './entry/take-request.ts';
 import { streamConnector } from './exit/connect-stream.ts';
 import { dial } from './exit/dial.ts';
 import { dialForSession } from './exit/dial-session.ts';
+import type { UpgradeObserver } from './exit/upgrade.ts';
 import type { Gateway } from './gateway.ts';
 import { endStreamWith } from './os/stream-channel.ts';
 import { watchLeaving } from './session/leaving.ts';
@@ -43,8 +44,10 @@ export async function upgradeRequest(
       session.sawFirstByte();
       session.stage = 'relay';
     };
-    const originReset = (code: string | null) => session.close('destination-reset', code);
-    const observer = { answered, originReset };
+    const observer: UpgradeObserver = {
+      answered,
+      broke: (reason, detail) => session.close(reason, detail),
+    };
     await upgrade({ client, origin, head }, req, request, observer, limits).finally(() => {
       session.bytesUp = head.length + client.bytesRead - readBefore;
       session.bytesDown = origin.bytesRead;

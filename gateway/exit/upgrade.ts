@@ -10,6 +10,7 @@ import type { Destination } from '../../config/policy/destination.ts';
 import type { ProxyRequest } from '../entry/proxy-request.ts';
 import { Agent } from '../node-http.ts';
 import { asFailure, Failure } from '../session/failure.ts';
+import type { CloseReason } from '../session/session.ts';
 import { originFailure } from './origin-exchange.ts';
 
 /** An agent with one socket. */
@@ -29,8 +30,8 @@ class PinnedAgent extends Agent {
 export interface UpgradeObserver {
   /** The origin's answer; 101 opens the tunnel. */
   answered(status: number): void;
-  /** The tunnel was open, and the origin's connection failed. */
-  originReset(code: string | null): void;
+  /** Why an open tunnel ends before either side has ended it. */
+  broke(reason: CloseReason, detail: string | null): void;
 }
 
 export interface UpgradeSockets {
@@ -80,12 +81,25 @@ export async function upgrade(
   let isOpen = false;
   proxy.on('open', () => {
     isOpen = true;
-    for (const socket of [client, origin]) socket.setTimeout(limits.idleTimeout, () => socket.destroy());
+    const wasIdle = () => {
+      observer.broke('idle-timeout', null);
+      client.destroy();
+    };
+    for (const socket of [client, origin]) socket.setTimeout(limits.idleTimeout, wasIdle);
   });
+  // The package emits the errors of both connections as one event, and ends the client's then.
+  const brokeBy = (reason: CloseReason) => (error: NodeJS.ErrnoException) => {
+    if (isOpen) observer.broke(reason, error.code ?? null);
+  };
+  client.once('error', brokeBy('client-reset'));
+  origin.once('error', brokeBy('destination-reset'));
   proxy.on('error', (error: NodeJS.ErrnoException) => {
-    // The package ends the client's connection then, which ends the wait below.
-    if (isOpen) observer.originReset(error.code ?? null);
-    else reject(originFailure(error));
+    if (isOpen) return;
+    reject(
+      client.destroyed
+        ? new Failure('client-gone', 'the client left before the answer')
+        : originFailure(error),
+    );
   });
   req.url = request.path;
   req.headers = fieldObject([

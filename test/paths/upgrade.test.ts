@@ -3,15 +3,17 @@
 
 import { once } from 'node:events';
 import test from 'ava';
+import { startGateway } from '../support/gateway.ts';
 import { field, get, readHead, requestHead } from '../support/http-client.ts';
 import { httpOrigin, rawHttpOrigin, webSocketOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
 import { digest, payload } from '../support/payload.ts';
-import { clusterPolicy } from '../support/policies.ts';
+import { allowLoopback, clusterPolicy } from '../support/policies.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { recordOf } from '../support/records.ts';
 import { serving } from '../support/serving.ts';
-import { type Origin, tcpOrigin } from '../support/tcp-origins.ts';
+import { type Origin, silentOrigin, tcpOrigin } from '../support/tcp-origins.ts';
+import { eventually } from '../support/waiting.ts';
 import { webSocketThrough } from '../support/web-socket-client.ts';
 
 const on = serving(test, () => ({
@@ -79,6 +81,15 @@ test('an origin that refuses the upgrade: its answer passes', async t => {
   t.is((await recordOf(on.gateway, client)).http?.status, 401);
 });
 
+test('a client that resets before the origin has answered: the record blames nobody else', async t => {
+  const origin = during(t, await silentOrigin());
+  const client = await connectRaw(t, { port: on.gateway.proxy });
+  client.send(handshake(origin));
+  await eventually(() => origin.peers.length > 0 || undefined, 'the origin to be dialled');
+  client.reset();
+  t.like(await recordOf(on.gateway, client), { stage: 'reply', close: { reason: 'client-gone' } });
+});
+
 /** Gives the answer to the head, and resets when the next bytes come. */
 const resettingOrigin = (answer: string) =>
   tcpOrigin(socket => {
@@ -100,6 +111,26 @@ test('an origin that resets an open WebSocket: the record keeps the 101, the cli
   t.is(record.http?.status, 101);
   t.is(record.stage, 'relay');
   t.deepEqual(record.close, { reason: 'destination-reset', detail: 'ECONNRESET' });
+});
+
+test('a client that resets an open WebSocket, and one that is silent for too long: the record says which', async t => {
+  const gateway = during(
+    t,
+    await startGateway({ policies: [allowLoopback], config: { limits: { idleTimeout: '500ms' } } }),
+  );
+  const origin = during(t, await webSocketOrigin());
+  const opened = async () => {
+    const client = await connectRaw(t, { port: gateway.proxy });
+    client.send(handshake(origin));
+    t.is((await readHead(client)).status, 101);
+    return client;
+  };
+  const resetting = await opened();
+  resetting.reset();
+  t.deepEqual((await recordOf(gateway, resetting)).close, { reason: 'client-reset', detail: 'ECONNRESET' });
+  const silent = await opened();
+  await silent.ending();
+  t.deepEqual((await recordOf(gateway, silent)).close, { reason: 'idle-timeout' });
 });
 
 test('an origin that refuses the upgrade and resets in the middle of its answer: the record keeps its status', async t => {
