@@ -85,6 +85,8 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
   #keepsAlive = false;
   /** A side that ended and was then reset. */
   #gone: { readonly socket: LoopSocket; readonly code: string } | null = null;
+  /** A side takes no more, and what it said before is read. */
+  #isBreaking = false;
   #isOver = false;
 
   constructor(
@@ -136,8 +138,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
     if (!socket.broken || this.#isOver || this.#gone) return;
     const error = socket.pendingError('recv');
     if (!error) return;
-    const flow = socket === this.#up.from ? this.#up : this.#down;
-    if (!flow.ended) {
+    if (!this.#flowFrom(socket).ended) {
       this.#brokeBy(socket, error.code!);
       return;
     }
@@ -280,7 +281,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
   #taken(flow: Flow, sent: number): number {
     if (sent === -EAGAIN) return 0;
     if (sent < 0) {
-      this.#broke(flow.to, sent);
+      this.#takesNoMore(flow.to, sent);
       return -1;
     }
     this.#lastMoveMs = this.#loop.now;
@@ -305,6 +306,20 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
     flow.finished = true;
     if (this.#up.finished && this.#down.finished) this.#close();
     else flow.to.end();
+  }
+
+  /** What it sent before its reset is passed on first: an answer, say, to an upload that it cut short with that. */
+  #takesNoMore(socket: LoopSocket, result: number): void {
+    if (!this.#isBreaking) {
+      this.#isBreaking = true;
+      socket.readable = true;
+      this.#move(this.#flowFrom(socket));
+    }
+    if (!this.#isOver) this.#broke(socket, result);
+  }
+
+  #flowFrom(socket: LoopSocket): Flow {
+    return socket === this.#up.from ? this.#up : this.#down;
   }
 
   #broke(socket: LoopSocket, result: number): void {

@@ -1,5 +1,7 @@
 // The relay in user space: bytes between client and destination through Node's streams. Each direction ends by
 // itself, a slow reader holds back its writer, silence has a limit. The client's first bytes pass hello-gate.ts.
+// One thing pump.ts does better: what a side sent right before its reset is lost where a write to it fails first, since
+// Node then closes the socket unread.
 
 import type { Socket } from 'node:net';
 import { abortConnection } from '../os/abort-connection.ts';

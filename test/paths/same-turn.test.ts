@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type Gateway, startGateway } from '../support/gateway.ts';
-import { get, readResponse, requestHead } from '../support/http-client.ts';
+import { connect, get, readResponse, requestHead } from '../support/http-client.ts';
 import { httpOrigin, rawHttpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
 import { allowLoopback } from '../support/policies.ts';
@@ -125,6 +125,28 @@ for (const plane of ['loop', 'threads', 'streams'])
       );
     },
   );
+
+for (const plane of ['loop', 'threads'])
+  test.serial(`${plane}: an answer that a reset follows reaches a client that is still sending`, async t => {
+    const gateway = await start(t, plane);
+    const origin = during(t, await tcpOrigin(() => {}));
+    const client = await connectRaw(t, { port: gateway.proxy });
+    t.is((await connect(client, origin.authority)).status, 200);
+    client.send('upload ');
+    await eventually(() => origin.open.size === 1 || undefined, 'the upload to begin');
+    await inOneTurn(gateway, async () => {
+      client.send('goes on');
+      await arrives();
+      for (const socket of origin.open) {
+        socket.write('too much');
+        await arrives();
+        socket.resetAndDestroy();
+      }
+    });
+    t.is(String(await client.read(8)), 'too much');
+    t.is(await client.ending(), 'reset');
+    t.like(await recordOf(gateway, client), { close: { reason: 'destination-reset' }, bytes: { down: 8 } });
+  });
 
 test.serial('threads: a drain ends when its last session has moved to the control thread', async t => {
   const gateway = await start(t, 'threads', { drainTimeout: '2s' });
