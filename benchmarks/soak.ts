@@ -6,7 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startLoad } from './load/children.ts';
-import { cpuMsBetween, descriptorCount, readCpu, residentBytes } from './measure/processes.ts';
+import { cpuMsBetween, openDescriptors, readCpu, residentBytes } from './measure/processes.ts';
 import { choosePeer } from './peers/choose.ts';
 import { type RunningPeer, runPeer } from './peers/run.ts';
 import {
@@ -20,7 +20,7 @@ import {
 import { Ledger } from './soak/ledger.ts';
 import { startSoakOrigin } from './soak/origin.ts';
 import { readRecords } from './soak/records.ts';
-import { complaintsOf, type Evidence, type Sample } from './soak/verdict.ts';
+import { complaintsOf, countOf, type Descriptors, type Evidence, type Sample } from './soak/verdict.ts';
 
 const help = `npm run soak -- [options]
 
@@ -87,7 +87,7 @@ async function sampleUntil(end: number, gateway: RunningPeer, ledger: Ledger): P
     const sample = {
       minutes,
       residentMb: residentBytes(gateway.pids()) / 1e6,
-      descriptors: descriptorCount(gateway.pids()),
+      descriptors: countOf(openDescriptors(gateway.pids())),
     };
     samples.push(sample);
     if (Math.floor(minutes) === printed) continue;
@@ -104,9 +104,13 @@ async function sampleUntil(end: number, gateway: RunningPeer, ledger: Ledger): P
 }
 
 /** Descriptors once idle connections to origins have been given back, or what is left of them after a while. */
-async function settledDescriptors(gateway: RunningPeer, wanted: number): Promise<number> {
-  for (let left = 90; left > 0 && descriptorCount(gateway.pids()) > wanted; left--) await sleep(1_000);
-  return descriptorCount(gateway.pids());
+async function settledDescriptors(gateway: RunningPeer, wanted: Descriptors): Promise<Descriptors> {
+  let now = openDescriptors(gateway.pids());
+  for (let left = 90; left > 0 && countOf(now) > countOf(wanted); left--) {
+    await sleep(1_000);
+    now = openDescriptors(gateway.pids());
+  }
+  return now;
 }
 
 /** A few tunnels are open when the gateway is told to end: they are drained, and recorded like the others. */
@@ -127,7 +131,7 @@ async function soak(world: World, ledger: Ledger, gateway: RunningPeer, minutes:
   }
   closeKeptConnections();
   await sleep(6_000);
-  const descriptorsBefore = descriptorCount(gateway.pids());
+  const descriptorsBefore = openDescriptors(gateway.pids());
   const lanes = lanesOf(world, ledger);
   const samples = await sampleUntil(Date.now() + minutes * 60_000, gateway, ledger);
   world.stopping = true;
@@ -147,7 +151,9 @@ function report({ ledger, recorded, samples, descriptorsBefore, descriptorsAfter
       `  ${name.padEnd(14)} ${ledger.begun(name)} sessions, ${recorded.byHost.get(hostOf(name)) ?? 0} records`,
     );
   }
-  say(`descriptors ${descriptorsBefore} before, ${descriptorsAfter} after`);
+  const descriptors = (of: Descriptors) =>
+    `${countOf(of)} (${of.get('socket') ?? 0} sockets, ${of.get('pipe') ?? 0} pipe ends)`;
+  say(`descriptors ${descriptors(descriptorsBefore)} before, ${descriptors(descriptorsAfter)} after`);
   say(`resident memory ${Math.min(...memory).toFixed(0)} to ${Math.max(...memory).toFixed(0)} MB`);
 }
 

@@ -1,7 +1,7 @@
 // Processor time and memory of processes and of the whole machine, read from /proc (Linux only).
 // It starts and ends nothing.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** USER_HZ: /proc counts in hundredths of a second on every Linux that Node runs on. */
 const ticksPerSecond = 100;
@@ -18,6 +18,14 @@ const read = (file: string): string | null => {
     return readFileSync(file, 'latin1');
   } catch {
     return null; // the process or thread is gone
+  }
+};
+
+const linkOf = (link: string): string | null => {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return null; // it is closed
   }
 };
 
@@ -102,9 +110,16 @@ export const anonymousBytes = (pids: readonly number[]): number =>
 export const residentBytes = (pids: readonly number[]): number =>
   pids.reduce((sum, pid) => sum + statusBytes(pid, 'VmRSS'), 0);
 
-/** Open descriptors. */
-export const descriptorCount = (pids: readonly number[]): number =>
-  pids.reduce((sum, pid) => sum + numbersIn(`/proc/${pid}/fd`).length, 0);
+/** Open descriptors by what they are: `socket`, `pipe`, `anon_inode`, or a path. */
+export function openDescriptors(pids: readonly number[]): Map<string, number> {
+  const kinds = new Map<string, number>();
+  for (const pid of pids)
+    for (const descriptor of numbersIn(`/proc/${pid}/fd`)) {
+      const kind = linkOf(`/proc/${pid}/fd/${descriptor}`)?.split(':')[0];
+      if (kind !== undefined) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+  return kinds;
+}
 
 /** Time all processors spent not idle, milliseconds: user, nice, system, irq, softirq. */
 export function machineCpuMs(): number {

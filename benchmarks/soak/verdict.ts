@@ -1,5 +1,6 @@
 // What must hold after a soak, each broken promise as a sentence; none means that all is well. Pure.
 
+import { availableParallelism } from 'node:os';
 import { activities, hostOf } from './activities.ts';
 import type { Ledger } from './ledger.ts';
 import type { Recorded } from './records.ts';
@@ -14,13 +15,19 @@ export interface Evidence {
   ledger: Ledger;
   recorded: Recorded;
   samples: Sample[];
-  /** Open descriptors before the first session and after the last. */
-  descriptorsBefore: number;
-  descriptorsAfter: number;
+  /** Open descriptors by what they are, before the first session and after the last. */
+  descriptorsBefore: Descriptors;
+  descriptorsAfter: Descriptors;
 }
+
+export type Descriptors = ReadonlyMap<string, number>;
 
 /** Descriptors that a running program may hold more of without losing any: a log being reopened, a timer. */
 const descriptorTolerance = 2;
+/** Each thread keeps pipes for bulk: as many as it once needed together, and no more than 64 with two ends each. */
+const keptPipeEnds = 128 * availableParallelism();
+
+export const countOf = (descriptors: Descriptors) => [...descriptors.values()].reduce((sum, n) => sum + n, 0);
 /** Growth from the second quarter to the last that is not yet a leak: heaps breathe. */
 const memoryFactor = 1.15;
 const memoryAllowanceMb = 32;
@@ -41,6 +48,14 @@ function memoryComplaints(samples: Sample[]): string[] {
   ];
 }
 
+/** Each kind by itself: fewer of one do not make up for more of another. */
+function descriptorComplaints(before: Descriptors, after: Descriptors): string[] {
+  const grown = [...after].map(([kind, count]) => ({ kind, more: count - (before.get(kind) ?? 0) }));
+  return grown
+    .filter(({ kind, more }) => more > (kind === 'pipe' ? keptPipeEnds : descriptorTolerance))
+    .map(({ kind, more }) => `${more} descriptors (${kind}) more than at the start`);
+}
+
 function recordComplaints(ledger: Ledger, { byHost, repeated, unreadable, sessions }: Recorded): string[] {
   const wrong = activities
     .map(({ name }) => ({ name, begun: ledger.begun(name), records: byHost.get(hostOf(name)) ?? 0 }))
@@ -57,11 +72,10 @@ function recordComplaints(ledger: Ledger, { byHost, repeated, unreadable, sessio
 
 export function complaintsOf(evidence: Evidence): string[] {
   const { ledger, recorded, samples, descriptorsBefore, descriptorsAfter } = evidence;
-  const leaked = descriptorsAfter - descriptorsBefore;
   return [
     ...ledger.complaints(),
     ...recordComplaints(ledger, recorded),
-    ...(leaked > descriptorTolerance ? [`${leaked} descriptors more than at the start`] : []),
+    ...descriptorComplaints(descriptorsBefore, descriptorsAfter),
     ...memoryComplaints(samples),
   ];
 }
