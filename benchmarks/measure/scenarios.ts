@@ -125,12 +125,20 @@ const roundTrips = (key: string, words: string, around: typeof whileAwake): Scen
   metrics: [
     less(`${key}P50Us`, `1-byte round trip µs, p50, ${words}`, 1),
     less(`${key}P99Us`, `1-byte round trip µs, p99, ${words}`, 1),
+    less(`${key}CpuUs`, `proxy CPU µs/round trip, ${words}`, 1),
+    less(`${key}MachineCpuUs`, `whole-system CPU µs/round trip, ${words}`, 1),
   ],
   async measure(bench, subject) {
     const target = tunnelTarget(bench, subject.running, bench.policy.origin.echo);
     const work = { load: 'roundTrips', target, connections: 1, bytes: 1, first: 500 } as const;
     const cost = await around(() => costOf(bench, subject, work));
-    return { [`${key}P50Us`]: cost.p50Us!, [`${key}P99Us`]: cost.p99Us! };
+    return {
+      [`${key}P50Us`]: cost.p50Us!,
+      [`${key}P99Us`]: cost.p99Us!,
+      [`${key}CpuUs`]: perUnit(cost.proxyCpuMs, cost.units, 1000),
+      // The loops that keep processors awake are the whole of it.
+      [`${key}MachineCpuUs`]: around === whileAwake ? null : perUnit(cost.machineCpuMs, cost.units, 1000),
+    };
   },
 });
 
