@@ -7,7 +7,7 @@ import { nameSchema, refuse } from './policy/schema-parts.ts';
 import { poolSpecSchema } from './policy/schema-pool.ts';
 import { parseReflectorUrl, type ReflectorUrl } from './reflector-url.ts';
 
-const durationUnitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const durationUnitMs: Record<string, number> = { us: 0.001, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const byteUnit: Record<string, number> = {
   '': 1,
   Ki: 1024,
@@ -20,16 +20,16 @@ const byteUnit: Record<string, number> = {
 
 const durationForm = 'a duration such as 10s, 1m30s or 250ms';
 
-/** `10s`, `1m30s`, `250ms` (the notation of Kubernetes' `metav1.Duration`) to milliseconds. */
+/** `10s`, `1m30s`, `250ms`, `50us` (the notation of Kubernetes' `metav1.Duration`) to milliseconds. */
 function duration(defaultText: string, minMs: number, maxMs: number) {
   const toMs = (text: string) =>
-    [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
+    [...text.matchAll(/(\d+(?:\.\d+)?)(us|ms|s|m|h)/g)].reduce(
       (sum, [, n, unit]) => sum + Number(n) * durationUnitMs[unit!]!,
       0,
     );
   return z
     .string(durationForm)
-    .regex(/^(\d+(\.\d+)?(ms|s|m|h))+$/, durationForm)
+    .regex(/^(\d+(\.\d+)?(us|ms|s|m|h))+$/, durationForm)
     .transform(toMs)
     .refine(ms => ms >= minMs && ms <= maxMs, `a duration from ${minMs} ms to ${maxMs} ms`)
     .prefault(defaultText);
@@ -192,6 +192,9 @@ export const limitsSchema = z
     ),
     relayPipeBytes: bytes('1Mi', 65_536, 16 * 1024 ** 2).describe(
       'the same for a direction that moves bulk through a pipe; read at the start. Without CAP_SYS_RESOURCE at most fs.pipe-max-size and altogether fs.pipe-user-pages-soft; past that bytes are copied',
+    ),
+    busyPollTime: duration('50us', 0, 1).describe(
+      'how long a thread goes on asking for the answer to a few bytes of a tunnel before it sleeps, where answers come that soon; `0s` never, and never with one processor or under a CPU limit; read at the start',
     ),
     originConnections: count(64, 1, 10_000).describe(
       'connections to one plain HTTP destination for one client (by its identity, or its address where policy knows it by a block alone), in each thread',

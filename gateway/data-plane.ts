@@ -49,7 +49,7 @@ export async function openDataPlane(
   const { relay } = config;
   if (relay.mode === 'streams') return { kind: 'streams' };
   const counts = loopCounts(config);
-  const own = counts.own ? await openLoopWays(options.pipeLimits) : null;
+  const own = counts.own ? await openLoopWays(options.loopLimits) : null;
   const kernel = counts.own ? (own?.loop.kernel ?? null) : await Kernel.open();
   if (kernel === null) {
     if (relay.mode === 'pump')

@@ -5,8 +5,8 @@ import type { Attestation } from './attestation.ts';
 import { type ClusterLink, clusterReaders } from './cluster-link.ts';
 import type { Configuration } from './configuration.ts';
 import type { EgressAddresses } from './egress-addresses.ts';
+import type { LoopWays } from './entry/loop-client.ts';
 import type { Gateway } from './gateway.ts';
-import type { PipePool } from './os/pipe-pool.ts';
 import type { DecisionLog } from './record/decision-log.ts';
 import type { GaugeReaders } from './record/metric-table.ts';
 import type { DataPlaneThreads } from './threads/data-plane-threads.ts';
@@ -23,8 +23,8 @@ export interface MeasuredParts {
   accepted(): number | null;
   link(): ClusterLink | null;
   threads(): DataPlaneThreads | null;
-  /** Of the event loop of this thread, where it has one. */
-  pipes(): PipePool | null;
+  /** The event loop of this thread, where it has one. */
+  own(): LoopWays | null;
   isStopping(): boolean;
 }
 
@@ -58,7 +58,7 @@ export function gaugeReaders(parts: MeasuredParts): GaugeReaders {
 const inThreads = ({ threads }: MeasuredParts, name: CounterName) => threads()?.counter(name) ?? 0;
 
 function threadReaders(parts: MeasuredParts): GaugeReaders {
-  const { threads, pipes, accepted } = parts;
+  const { threads, own, accepted } = parts;
   const acceptedByThread = (): [number, Record<string, string>][] => {
     const byThis = accepted();
     const byOthers = threads()?.counters('accepted') ?? [];
@@ -72,7 +72,11 @@ function threadReaders(parts: MeasuredParts): GaugeReaders {
     sallyport_threads: () => threads()?.count ?? 0,
     sallyport_thread_connections_total: acceptedByThread,
     sallyport_thread_deaths_total: () => threads()?.deaths ?? 0,
-    sallyport_relay_pipes: () => (pipes()?.inUse ?? 0) + inThreads(parts, 'pipes'),
+    sallyport_relay_pipes: () => (own()?.pipes.inUse ?? 0) + inThreads(parts, 'pipes'),
+    sallyport_busy_polls_total: () => [
+      [(own()?.loop.busyPoll.answered ?? 0) + inThreads(parts, 'pollsAnswered'), { result: 'answered' }],
+      [(own()?.loop.busyPoll.vain ?? 0) + inThreads(parts, 'pollsInVain'), { result: 'vain' }],
+    ],
   };
 }
 

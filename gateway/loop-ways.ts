@@ -6,11 +6,13 @@ import { EventLoop } from './os/event-loop.ts';
 import { PipePool } from './os/pipe-pool.ts';
 
 /** Of one loop. */
-export interface PipeLimits {
+export interface LoopLimits {
   /** In use at once; each takes two descriptors. */
   readonly mostPipes: number;
   /** Capacity asked for each. */
   readonly pipeBytes: number;
+  /** See BusyPoll, milliseconds. */
+  readonly busyPollMs: number;
 }
 
 /**
@@ -18,10 +20,10 @@ export interface PipeLimits {
  * @param descriptors marks those that are this thread's own, where somebody else is to close them if it dies
  */
 export async function openLoopWays(
-  { mostPipes, pipeBytes }: PipeLimits,
+  { mostPipes, pipeBytes, busyPollMs }: LoopLimits,
   descriptors: Uint8Array | null = null,
 ): Promise<LoopWays | null> {
-  const loop = await EventLoop.open(descriptors);
+  const loop = await EventLoop.open({ owned: descriptors, busyPollMs });
   if (loop === null) return null;
   const pipes = new PipePool(loop.kernel, pipeBytes, mostPipes, descriptors);
   return { loop, connector: createLoopConnector(loop), pipes };

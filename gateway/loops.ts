@@ -1,14 +1,15 @@
 // The data plane of a running gateway, joined to the rest of it: opened, let accept, and what its threads hand to the
 // control thread. What a connection meets there is entry/'s business.
 
+import { availableParallelism } from 'node:os';
 import type { Configuration } from './configuration.ts';
 import { type DataPlane, openDataPlane } from './data-plane.ts';
 import type { DescriptorShares } from './descriptor-shares.ts';
 import type { LoopWays } from './entry/loop-client.ts';
 import type { Gateway } from './gateway.ts';
 import type { Listeners } from './listeners.ts';
+import { hasCpuLimit } from './os/cpu-limit.ts';
 import type { EventLoop } from './os/event-loop.ts';
-import type { PipePool } from './os/pipe-pool.ts';
 import type { DecisionLog } from './record/decision-log.ts';
 import type { Messages } from './record/messages.ts';
 import { stackOf } from './session/failure.ts';
@@ -51,7 +52,11 @@ export class Loops {
       mostByDescriptors: shares.sessions,
       mostIdleOrigins: shares.idleOrigins,
       mostConnections,
-      pipeLimits: { mostPipes: shares.pipes, pipeBytes: config.limits.relayPipeBytes },
+      loopLimits: {
+        mostPipes: shares.pipes,
+        pipeBytes: config.limits.relayPipeBytes,
+        busyPollMs: hasTimeToSpare() ? config.limits.busyPollTime : 0,
+      },
       control: controlThread(parts),
     });
     if (dataPlane.kind === 'streams' && config.relay.mode === 'auto')
@@ -85,11 +90,6 @@ export class Loops {
     return this.dataPlane.kind === 'loops' ? this.dataPlane.threads : null;
   }
 
-  /** Of this thread's loop. */
-  get pipes(): PipePool | null {
-    return this.own?.pipes ?? null;
-  }
-
   /** Clients are served from now on: by this thread's loop where it has one, else by the threads. */
   async accept(): Promise<void> {
     const { messages, listeners } = this.#parts;
@@ -111,6 +111,9 @@ export class Loops {
     return true;
   }
 }
+
+/** Whether time that a thread spends waiting awake is not taken from what it waits for. */
+const hasTimeToSpare = () => availableParallelism() > 1 && !hasCpuLimit();
 
 function turn(loop: EventLoop, messages: Messages): void {
   loop.onError(error => messages.error({ error: stackOf(error) }, 'an event failed that nobody foresaw'));

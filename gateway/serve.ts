@@ -453,7 +453,7 @@ class RunningGateway {
       link: () => this.#link,
       accepted: () => (this.#loops?.own ? this.#listeners.accepted : null),
       threads: () => this.#threads,
-      pipes: () => this.#loops?.pipes ?? null,
+      own: () => this.#loops?.own ?? null,
       isStopping: () => this.#stopping,
     });
   }

@@ -4,6 +4,7 @@
 // a tunnel costs none of it.
 // It knows no protocol and closes no descriptor. An event is a hint: whoever gets it asks the kernel.
 
+import { BusyPoll } from './busy-poll.ts';
 import { EINTR, eventDataWord, eventWords, Kernel } from './kernel.ts';
 import { systemError } from './system-calls.ts';
 import { TimerWheel, type WheelTimer } from './timer-wheel.ts';
@@ -42,8 +43,16 @@ const nothing = () => {};
  */
 const runPromises = (process as unknown as { _tickCallback?(): void })._tickCallback;
 
+export interface EventLoopOptions {
+  /** Gets a 1 for each descriptor that is watched: what to close if the thread dies. */
+  owned?: Uint8Array | null;
+  /** See BusyPoll; 0 by default. */
+  busyPollMs?: number;
+}
+
 export class EventLoop {
   readonly kernel: Kernel;
+  readonly busyPoll: BusyPoll;
   readonly #poll: number;
   readonly #nodeDescriptor: number;
   readonly #watchers: (Watcher | undefined)[] = [];
@@ -55,6 +64,9 @@ export class EventLoop {
   #resuming: Deferred[] = [];
   #nodeWants = true;
   #turnsAlone = 0;
+  /** Events of the turn, and those of them that sent a few bytes which may be answered at once. */
+  #events = 0;
+  #questions = 0;
   /** Whether the turn moved nothing but bytes. */
   #isQuiet = false;
   /** When Node's loop wants to turn by itself; asked again after each turn that was not quiet. */
@@ -69,8 +81,9 @@ export class EventLoop {
   /** Milliseconds on performance.now(), taken once a turn. */
   now = performance.now();
 
-  private constructor(kernel: Kernel, owned: Uint8Array | null) {
+  private constructor(kernel: Kernel, { owned = null, busyPollMs = 0 }: EventLoopOptions) {
     this.kernel = kernel;
+    this.busyPoll = new BusyPoll(busyPollMs);
     this.#owned = owned;
     this.#wheel = new TimerWheel(this.now);
     this.#poll = kernel.createPoll();
@@ -79,13 +92,10 @@ export class EventLoop {
     if (owned && this.#poll < owned.length) owned[this.#poll] = 1;
   }
 
-  /**
-   * Null where the calls it stands on cannot be made.
-   * @param owned gets a 1 for each descriptor that is watched: what to close if the thread dies
-   */
-  static async open(owned: Uint8Array | null = null): Promise<EventLoop | null> {
+  /** Null where the calls it stands on cannot be made. */
+  static async open(options: EventLoopOptions = {}): Promise<EventLoop | null> {
     const kernel = runPromises ? await Kernel.open() : null;
-    return kernel && new EventLoop(kernel, owned);
+    return kernel && new EventLoop(kernel, options);
   }
 
   /** Calls the watcher for each event of the descriptor until `forget`. @throws as the operating system says */
@@ -124,6 +134,11 @@ export class EventLoop {
   /** Resumes the work in the next turn, after everybody else had theirs. */
   defer(work: Deferred): void {
     this.#deferred.push(work);
+  }
+
+  /** The event at hand sent a few bytes, and what answers them may come at once. */
+  expectAnswer(): void {
+    this.#questions += 1;
   }
 
   /** Node's loop has something to do that its descriptor does not tell, such as process.nextTick(). */
@@ -186,8 +201,9 @@ export class EventLoop {
   }
 
   #turn(): void {
-    const count = this.kernel.wait(this.#poll, this.#timeoutMs());
-    this.now = performance.now();
+    const count = this.#wait(this.#timeoutMs());
+    this.#events = count;
+    this.#questions = 0;
     this.#isQuiet = true;
     this.turns += 1;
     if (++this.#turnsAlone >= mostTurnsAlone) this.#nodeWants = true;
@@ -195,6 +211,31 @@ export class EventLoop {
     for (let at = 0; at < count; at++) this.#dispatch(at * eventWords + eventDataWord);
     this.#advance();
     this.#resumeDeferred();
+  }
+
+  /** Number of events, or a negative errno; `now` is the time after. */
+  #wait(timeoutMs: number): number {
+    const { kernel, busyPoll } = this;
+    const isForAnswers = this.#events > 0 && this.#questions >= this.#events && timeoutMs > 0;
+    if (isForAnswers && busyPoll.isOn) {
+      const count = this.#waitAwake(Math.min(timeoutMs, busyPoll.ms));
+      busyPoll.polled(count !== 0);
+      if (count !== 0) return count;
+    }
+    const since = isForAnswers ? performance.now() : 0;
+    const count = kernel.wait(this.#poll, timeoutMs);
+    this.now = performance.now();
+    if (isForAnswers) busyPoll.slept(this.now - since);
+    return count;
+  }
+
+  #waitAwake(ms: number): number {
+    const until = performance.now() + ms;
+    for (;;) {
+      const count = this.kernel.wait(this.#poll, 0);
+      this.now = performance.now();
+      if (count !== 0 || this.now >= until) return count;
+    }
   }
 
   #advance(): void {

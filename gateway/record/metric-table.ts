@@ -148,6 +148,11 @@ export const metricTable = {
   ],
   sallyport_thread_deaths_total: ['counter', [], 'Data-plane threads that died and were replaced.'],
   sallyport_relay_pipes: ['gauge', [], 'Pipes that move bulk now, two descriptors each.'],
+  sallyport_busy_polls_total: [
+    'counter',
+    ['result'],
+    'Waits for an answer that were asked through instead of slept: answered, or in vain (limits.busyPollTime).',
+  ],
   sallyport_draining: ['gauge', [], '1 once the gateway is shutting down, else 0.'],
 } as const;
 

@@ -24,6 +24,8 @@ const fullReadsToBulk = 2;
 /** Splices below this many bytes, one after the other, end bulk. */
 const smallSplice = 16 * 1024;
 const smallSplicesToChat = 8;
+/** So few may be a question, whose answer comes at once. */
+const fewBytes = 4 * 1024;
 /** Age at which a tunnel's exit gets TCP keep-alive: most tunnels never need it. */
 const keepAliveAfterMs = 30_000;
 /** How long the other side may take to end when one has ended and then closed for good, milliseconds. */
@@ -215,6 +217,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
     if (flow.streak >= fullReadsToBulk) this.#setBulk(flow, true);
     const sent = this.#taken(flow, flow.to.sendInbox(length));
     if (sent >= 0 && sent < length) flow.held = Buffer.from(this.#loop.kernel.inbox.subarray(sent, length));
+    else if (length <= fewBytes) this.#loop.expectAnswer();
     return length;
   }
 

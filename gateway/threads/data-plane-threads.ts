@@ -8,7 +8,7 @@ import type { PodWorkload } from '../../config/cluster.ts';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { HostFacts, SnapshotInput } from '../../config/snapshot.ts';
 import { piecesOf } from '../documents-in-pieces.ts';
-import type { PipeLimits } from '../loop-ways.ts';
+import type { LoopLimits } from '../loop-ways.ts';
 import type { Kernel } from '../os/kernel.ts';
 import { startListening } from '../os/loop-listener.ts';
 import type { SessionTally } from '../record/session-tally.ts';
@@ -49,7 +49,7 @@ export interface ThreadsOptions {
   readonly mostConnections: number;
   /** Of each thread. */
   readonly mostIdleOrigins: number;
-  readonly pipeLimits: PipeLimits;
+  readonly loopLimits: LoopLimits;
   readonly control: ControlThread;
 }
 
@@ -270,7 +270,7 @@ class Thread {
       threads: options.count,
       member,
       mostIdleOrigins: options.mostIdleOrigins,
-      pipeLimits: options.pipeLimits,
+      loopLimits: options.loopLimits,
       knowsCluster: options.knowsCluster,
     };
     this.#worker = new Worker(new URL('./data-plane-worker.ts', import.meta.url), {

@@ -70,8 +70,8 @@ class DataPlaneThread {
   /** Of the snapshot in force. */
   #ranges: SnapshotCore['ranges'] = [];
   #pieces = new PiecesOfDocuments();
-  /** Hits and misses of the names remembered here, as they were last told. */
-  #told = { hits: 0, misses: 0 };
+  /** What is counted elsewhere in this thread, as it was last told. */
+  #told = { dnsHits: 0, dnsMisses: 0, pollsAnswered: 0, pollsInVain: 0 };
 
   constructor(ways: LoopWays) {
     this.#ways = ways;
@@ -256,11 +256,8 @@ class DataPlaneThread {
 
   /** What must be looked at now and then, and the gauges that nobody asks this thread for. */
   #sweep(): void {
-    const { hits, misses } = this.#resolver.cache;
     this.#memory.set('pipes', this.#ways.pipes.inUse);
-    this.#memory.add('dnsHits', hits - this.#told.hits);
-    this.#memory.add('dnsMisses', misses - this.#told.misses);
-    this.#told = { hits, misses };
+    this.#tellCounts();
     if (!this.#gateway) return;
     const { sessions, heads, pools } = this.#gateway;
     this.#memory.set('headsRemembered', heads.size);
@@ -270,6 +267,20 @@ class DataPlaneThread {
     if (!this.#expiries.havePassed(Date.now())) return;
     const sessionsCut = redecideAll(sessions, this.#holder!.current(), this.#identity);
     post({ kind: 'tell', level: 'info', fields: { sessionsCut }, text: 'a rule expired' });
+  }
+
+  #tellCounts(): void {
+    const { cache } = this.#resolver;
+    const { busyPoll } = this.#ways.loop;
+    const now = {
+      dnsHits: cache.hits,
+      dnsMisses: cache.misses,
+      pollsAnswered: busyPoll.answered,
+      pollsInVain: busyPoll.vain,
+    };
+    for (const name of ['dnsHits', 'dnsMisses', 'pollsAnswered', 'pollsInVain'] as const)
+      this.#memory.add(name, now[name] - this.#told[name]);
+    this.#told = now;
   }
 
   #reportInternal({ id, internalError }: Session): void {
@@ -297,7 +308,7 @@ const unforeseen = 'an event failed that nobody foresaw';
 
 // What this thread compiled, while there is time: a thread that is ended writes nothing.
 flushCompileCache();
-const ways = await openLoopWays(birth.pipeLimits, new Uint8Array(birth.descriptors));
+const ways = await openLoopWays(birth.loopLimits, new Uint8Array(birth.descriptors));
 const thread = new DataPlaneThread(ways!);
 void thread;
 await ways!.loop.run();

@@ -4,7 +4,7 @@ import type { ClusterPolicy, PodWorkload } from '../../config/cluster.ts';
 import type { ListenerConfig } from '../../config/gateway-config.ts';
 import type { HostFacts, SnapshotInput } from '../../config/snapshot.ts';
 import type { Piece } from '../documents-in-pieces.ts';
-import type { PipeLimits } from '../loop-ways.ts';
+import type { LoopLimits } from '../loop-ways.ts';
 import type { GivenConnection } from '../os/loop-socket.ts';
 import type { DialledCount } from '../session/dialled-counts.ts';
 import type { Peer } from '../session/session.ts';
@@ -38,7 +38,7 @@ export interface ThreadBirth {
   /** Which of those who count sessions together it is; 0 is the control thread. */
   readonly member: number;
   readonly mostIdleOrigins: number;
-  readonly pipeLimits: PipeLimits;
+  readonly loopLimits: LoopLimits;
   readonly knowsCluster: boolean;
 }
 

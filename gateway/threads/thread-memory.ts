@@ -5,7 +5,15 @@ import { SessionTally } from '../record/session-tally.ts';
 
 /** Numbers that only the thread changes. */
 const gaugeNames = ['pipes', 'headsRemembered', 'originsIdle', 'originsWaiting'] as const;
-const counterNames = ['recordsDropped', 'dnsHits', 'dnsMisses', 'accepted', ...gaugeNames] as const;
+const counterNames = [
+  'recordsDropped',
+  'dnsHits',
+  'dnsMisses',
+  'accepted',
+  'pollsAnswered',
+  'pollsInVain',
+  ...gaugeNames,
+] as const;
 export type GaugeName = (typeof gaugeNames)[number];
 export type CounterName = (typeof counterNames)[number];
 

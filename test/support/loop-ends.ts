@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { parseAddress } from '../../config/policy/address.ts';
-import { EventLoop } from '../../gateway/os/event-loop.ts';
+import { EventLoop, type EventLoopOptions } from '../../gateway/os/event-loop.ts';
 import type { Kernel } from '../../gateway/os/kernel.ts';
 import { bindTo, LoopListener, localEndpoint, startListening } from '../../gateway/os/loop-listener.ts';
 import { LoopSocket } from '../../gateway/os/loop-socket.ts';
@@ -15,8 +15,8 @@ export type LoopTest = (t: ExecutionContext, loop: EventLoop) => Promise<void>;
 export const notHere = 'not here: the loop needs Linux and a Node with node:ffi';
 
 /** The test with a loop of its own that turns. */
-export const withLoop = (act: LoopTest) => async (t: ExecutionContext) => {
-  const loop = await EventLoop.open();
+export const withLoop = (act: LoopTest, options?: EventLoopOptions) => async (t: ExecutionContext) => {
+  const loop = await EventLoop.open(options);
   if (loop === null) return void t.pass(notHere);
   const running = loop.run();
   try {

@@ -15,6 +15,7 @@ const code = (text: string) => `\`${text}\``;
 /** Milliseconds as the configuration writes them. */
 function durationText(ms: number): string {
   if (ms >= 60_000 && ms % 60_000 === 0) return `${ms / 60_000}m`;
+  if (ms < 1 && ms > 0) return `${ms * 1000}us`;
   return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
 }
 

@@ -341,9 +341,61 @@ loopTest('an event that came with the one that closed its descriptor is told to 
   t.is(told, 1);
 });
 
+/** Events that answer each other: each reads its byte, says whether it asked something, and writes the next byte. */
+async function chat(t: ExecutionContext, loop: EventLoop, rounds: number, asks: boolean[]): Promise<void> {
+  const done = Promise.withResolvers<void>();
+  let left = rounds;
+  const pipes = asks.map(isQuestion => ({ ...pipeOf(t, loop.kernel), isQuestion }));
+  loop.after(5, () => {
+    for (const { writeEnd } of pipes) writeSync(writeEnd, 'x');
+  });
+  for (const { readEnd, writeEnd, isQuestion } of pipes)
+    loop.watch(readEnd, EPOLLIN, {
+      ready() {
+        readSync(readEnd, oneByte);
+        if (isQuestion) loop.expectAnswer();
+        if (left-- <= 0) {
+          done.resolve();
+          return false;
+        }
+        writeSync(writeEnd, 'x');
+        return true;
+      },
+    });
+  await within(done.promise, 'the last of them');
+  for (const { readEnd } of pipes) loop.unwatch(readEnd);
+}
+
+const askingTest = (title: string, busyPollMs: number, act: LoopTest) =>
+  test.serial(title, withLoop(act, { busyPollMs }));
+
+askingTest(
+  'a loop that is answered at once asks for answers, and sleeps when there are none',
+  1,
+  async (t, loop) => {
+    await chat(t, loop, 2_000, [true]);
+    const { answered } = loop.busyPoll;
+    t.true(answered >= 1_000, `${answered} answered`);
+    const turns = await turnsAtRest(loop);
+    t.true(turns <= fewTurns, `${turns} turns`);
+  },
+);
+
+askingTest('it does not where not all of a turn asked', 1, async (t, loop) => {
+  await chat(t, loop, 2_000, [true, false]);
+  await chat(t, loop, 2_000, [false]);
+  t.is(loop.busyPoll.answered, 0);
+  t.is(loop.busyPoll.vain, 0);
+});
+
+askingTest('never with a time of 0', 0, async (t, loop) => {
+  await chat(t, loop, 2_000, [true]);
+  t.is(loop.busyPoll.answered + loop.busyPoll.vain, 0);
+});
+
 test.serial('who asks is told which descriptors are watched', async t => {
   const owned = new Uint8Array(4_096);
-  const loop = await EventLoop.open(owned);
+  const loop = await EventLoop.open({ owned });
   if (loop === null) return void t.pass(notHere);
   const { readEnd } = pipeOf(t, loop.kernel);
   loop.watch(readEnd, EPOLLIN, { ready: () => true });
