@@ -108,6 +108,12 @@ export class LoopSocket {
     return this.#sent(this.loop.kernel.send(this.descriptor, bytes), Math.min(bytes.length, transferBytes));
   }
 
+  /** Bytes that the kernel took from a pipe, or a negative errno. Fewer than there are do not mean that it takes no more. */
+  sendFromPipe(readEnd: number, most: number): number {
+    const taken = this.loop.kernel.splice(readEnd, this.descriptor, most);
+    return this.#sent(taken, 0);
+  }
+
   #sent(taken: number, length: number): number {
     // After an error no event will ever say that it is writable again.
     if (taken === -EAGAIN || (taken >= 0 && taken < length)) this.writable = false;

@@ -271,11 +271,10 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
   #spliceOut(flow: Flow): boolean {
     while (flow.pipedBytes > 0) {
       if (!flow.to.writable) return false;
-      const { kernel } = this.#loop;
-      const length = kernel.splice(flow.pipe!.readEnd, flow.to.descriptor, flow.pipedBytes);
-      if (length === -EAGAIN) flow.to.writable = false;
-      else if (this.#taken(flow, length) < 0) return false;
-      else flow.pipedBytes -= length;
+      const length = flow.to.sendFromPipe(flow.pipe!.readEnd, flow.pipedBytes);
+      const taken = this.#taken(flow, length);
+      if (taken < 0) return false;
+      flow.pipedBytes -= taken;
     }
     return true;
   }

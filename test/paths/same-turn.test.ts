@@ -8,6 +8,7 @@ import { type Gateway, startGateway } from '../support/gateway.ts';
 import { connect, get, readResponse, requestHead } from '../support/http-client.ts';
 import { httpOrigin, rawHttpOrigin } from '../support/http-origins.ts';
 import { during } from '../support/lifetime.ts';
+import { payload } from '../support/payload.ts';
 import { allowLoopback } from '../support/policies.ts';
 import { connectRaw, type RawClient } from '../support/raw-client.ts';
 import { recordOf, recordsOf } from '../support/records.ts';
@@ -126,27 +127,67 @@ for (const plane of ['loop', 'threads', 'streams'])
     },
   );
 
+const uploads = { 'a little': 16, 'a megabyte': 1_000_000 };
+
 for (const plane of ['loop', 'threads'])
-  test.serial(`${plane}: an answer that a reset follows reaches a client that is still sending`, async t => {
-    const gateway = await start(t, plane);
-    const origin = during(t, await tcpOrigin(() => {}));
-    const client = await connectRaw(t, { port: gateway.proxy });
-    t.is((await connect(client, origin.authority)).status, 200);
-    client.send('upload ');
-    await eventually(() => origin.open.size === 1 || undefined, 'the upload to begin');
-    await inOneTurn(gateway, async () => {
-      client.send('goes on');
-      await arrives();
-      for (const socket of origin.open) {
-        socket.write('too much');
-        await arrives();
-        socket.resetAndDestroy();
-      }
-    });
-    t.is(String(await client.read(8)), 'too much');
-    t.is(await client.ending(), 'reset');
-    t.like(await recordOf(gateway, client), { close: { reason: 'destination-reset' }, bytes: { down: 8 } });
-  });
+  for (const [much, bytes] of Object.entries(uploads))
+    test.serial(
+      `${plane}: an answer that a reset follows reaches a client that has sent ${much} and goes on`,
+      async t => {
+        const gateway = await start(t, plane);
+        let read = 0;
+        const origin = during(
+          t,
+          await tcpOrigin(socket => {
+            socket.on('data', chunk => {
+              read += chunk.length;
+            });
+          }),
+        );
+        const client = await connectRaw(t, { port: gateway.proxy });
+        t.is((await connect(client, origin.authority)).status, 200);
+        client.send(payload(bytes));
+        await eventually(() => read === bytes || undefined, 'the upload');
+        await inOneTurn(gateway, async () => {
+          client.send(payload(bytes / 8));
+          await arrives();
+          for (const socket of origin.open) {
+            socket.write('too much');
+            await arrives();
+            socket.resetAndDestroy();
+          }
+        });
+        t.is(String(await client.read(8)), 'too much');
+        t.is(await client.ending(), 'reset');
+        t.like(await recordOf(gateway, client), {
+          close: { reason: 'destination-reset' },
+          bytes: { down: 8 },
+        });
+      },
+    );
+
+for (const plane of ['loop', 'threads'])
+  test.serial(
+    `${plane}: a reset that meets an upload which waits for its reader is a reset to the client, too`,
+    async t => {
+      const gateway = await start(t, plane);
+      const origin = during(t, await tcpOrigin(socket => socket.pause()));
+      const client = await connectRaw(t, { port: gateway.proxy });
+      t.is((await connect(client, origin.authority)).status, 200);
+      client.send(payload(40_000_000));
+      await eventually(() => origin.open.size === 1 || undefined, 'the upload to begin');
+      await inOneTurn(gateway, async () => {
+        for (const socket of origin.open) {
+          socket.write('too much');
+          await arrives();
+          socket.resetAndDestroy();
+        }
+      });
+      t.is(String(await client.read(8)), 'too much');
+      t.is(await client.ending(), 'reset');
+      t.like(await recordOf(gateway, client), { close: { reason: 'destination-reset' }, bytes: { down: 8 } });
+    },
+  );
 
 test.serial('threads: a drain ends when its last session has moved to the control thread', async t => {
   const gateway = await start(t, 'threads', { drainTimeout: '2s' });
