@@ -48,12 +48,17 @@ export class HitTotals {
     if (this.#runs.size > mostRuns) this.#runs.delete(this.#runs.keys().next().value!);
   }
 
-  /** The total of a policy: the number its status had, and what was added since. */
+  /**
+   * The total of a policy: the number its status had, and what was added since. Where the status turns out to have more,
+   * it was written by the leader before, after the copy of it that this one began with.
+   */
   totalOf(uid: string, label: string, hitsInStatus: number): number {
     const added = this.#added.get(label)?.count ?? 0;
-    const base = this.#bases.get(uid) ?? { hits: hitsInStatus, added };
-    this.#bases.set(uid, base);
-    return Math.min(Number.MAX_SAFE_INTEGER, base.hits + added - base.added);
+    const base = this.#bases.get(uid);
+    const total = base && Math.min(Number.MAX_SAFE_INTEGER, base.hits + added - base.added);
+    if (total !== undefined && total >= hitsInStatus) return total;
+    this.#bases.set(uid, { hits: hitsInStatus, added });
+    return hitsInStatus;
   }
 
   /** When a report last brought hits of this policy, to half a minute or so; null where none did since the begin. */

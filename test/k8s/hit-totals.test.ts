@@ -28,6 +28,15 @@ test('a leader adds what came since it began to what stands in the status', t =>
   t.is(total(totals, 105), 105, 'its own number in the status is not added again');
 });
 
+test('what the leader before wrote last is not taken back: a copy of the status may be older', t => {
+  const totals = new HitTotals();
+  totals.begin([report('a', { [label]: 10 }), report('b', { [label]: 11 })]);
+  t.is(total(totals, 10), 10);
+  t.is(total(totals, 21), 21);
+  observe(totals, report('a', { [label]: 12 }));
+  t.is(total(totals, 21), 23);
+});
+
 test('a replica that restarted begins at zero, and loses nothing', t => {
   const totals = new HitTotals();
   totals.begin([report('a', { [label]: 40 })]);
