@@ -194,7 +194,7 @@ export const limitsSchema = z
       'the same for a direction that moves bulk through a pipe; read at the start. Without CAP_SYS_RESOURCE at most fs.pipe-max-size and altogether fs.pipe-user-pages-soft; past that bytes are copied',
     ),
     busyPollTime: duration('50us', 0, 1).describe(
-      'how long a thread goes on asking for the answer to a few bytes of a tunnel before it sleeps, where answers come that soon; `0s` never, and never with one processor or under a CPU limit; read at the start',
+      'how long a thread goes on asking for the answer to a few bytes of the one tunnel that chats before it sleeps, where answers come that soon; `0s` never, and never with one processor or under a CPU limit; read at the start',
     ),
     originConnections: count(64, 1, 10_000).describe(
       'connections to one plain HTTP destination for one client (by its identity, or its address where policy knows it by a block alone), in each thread',

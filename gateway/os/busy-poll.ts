@@ -1,5 +1,6 @@
 // Whether a thread that waits for the answer to a few bytes goes on asking for it instead of going to sleep (busy
-// polling). Being woken takes the kernel longer than many an answer takes to come, and costs whoever sent the answer, too.
+// polling): where one alone asks. Being woken takes longer than many an answer takes to come, and costs whoever sent the
+// answer, too; where several ask there is work enough, and events that gather meanwhile cost less each.
 // Pure: it is told what came of each wait, and asks no clock.
 // Threat: peers that keep a processor busy with this. A wait is asked through for `ms` at most, others of the thread are
 // served meanwhile as ever, and it is given up where answers do not come within that time: of the waits asked through in
@@ -46,6 +47,12 @@ export class BusyPoll {
     this.#isOn = true;
     this.#credit = mostCredit;
     this.#answeredInTry = 0;
+  }
+
+  /** Somebody else asks than before. */
+  interrupted(): void {
+    this.#isOn = false;
+    this.#shortSleeps = 0;
   }
 
   /** A wait that was asked through: whether the answer came. */

@@ -67,6 +67,7 @@ export class EventLoop {
   /** Events of the turn, and those of them that sent a few bytes which may be answered at once. */
   #events = 0;
   #questions = 0;
+  #asker = -1;
   /** Whether the turn moved nothing but bytes. */
   #isQuiet = false;
   /** When Node's loop wants to turn by itself; asked again after each turn that was not quiet. */
@@ -136,9 +137,15 @@ export class EventLoop {
     this.#deferred.push(work);
   }
 
-  /** The event at hand sent a few bytes, and what answers them may come at once. */
-  expectAnswer(): void {
+  /**
+   * The event at hand sent a few bytes, and what answers them may come at once.
+   * @param asker tells apart who sent them, such as by a descriptor
+   */
+  expectAnswer(asker: number): void {
     this.#questions += 1;
+    if (asker === this.#asker) return;
+    this.#asker = asker;
+    this.busyPoll.interrupted();
   }
 
   /** Node's loop has something to do that its descriptor does not tell, such as process.nextTick(). */

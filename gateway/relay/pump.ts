@@ -217,7 +217,7 @@ class Tunnel extends WheelTimer implements SocketUser, GatedRelay, Carrier {
     if (flow.streak >= fullReadsToBulk) this.#setBulk(flow, true);
     const sent = this.#taken(flow, flow.to.sendInbox(length));
     if (sent >= 0 && sent < length) flow.held = Buffer.from(this.#loop.kernel.inbox.subarray(sent, length));
-    else if (length <= fewBytes) this.#loop.expectAnswer();
+    else if (length <= fewBytes) this.#loop.expectAnswer(this.#up.from.descriptor);
     return length;
   }
 

@@ -56,6 +56,18 @@ test('after a try that did well the next is as soon as the first', t => {
   t.true(poll.isOn);
 });
 
+test('who asks anew begins the count anew', t => {
+  const poll = new BusyPoll(ms);
+  waits(poll, 7, 0.1);
+  poll.interrupted();
+  waits(poll, 7, 0.1);
+  t.false(poll.isOn);
+  waits(poll, 1, 0.1);
+  t.true(poll.isOn);
+  poll.interrupted();
+  t.false(poll.isOn);
+});
+
 test('a time of 0 never asks', t => {
   const poll = new BusyPoll(0);
   waits(poll, 1_000, 0);

@@ -353,7 +353,7 @@ async function chat(t: ExecutionContext, loop: EventLoop, rounds: number, asks: 
     loop.watch(readEnd, EPOLLIN, {
       ready() {
         readSync(readEnd, oneByte);
-        if (isQuestion) loop.expectAnswer();
+        if (isQuestion) loop.expectAnswer(readEnd);
         if (left-- <= 0) {
           done.resolve();
           return false;
@@ -386,6 +386,11 @@ askingTest('it does not where not all of a turn asked', 1, async (t, loop) => {
   await chat(t, loop, 2_000, [false]);
   t.is(loop.busyPoll.answered, 0);
   t.is(loop.busyPoll.vain, 0);
+});
+
+askingTest('nor where several ask', 1, async (t, loop) => {
+  await chat(t, loop, 2_000, [true, true]);
+  t.is(loop.busyPoll.answered + loop.busyPoll.vain, 0);
 });
 
 askingTest('never with a time of 0', 0, async (t, loop) => {
