@@ -103,10 +103,13 @@ async function sampleUntil(end: number, gateway: RunningPeer, ledger: Ledger): P
   return samples;
 }
 
+/** Pipes stay: they are kept for the next bulk. */
+const countOfOthers = (of: Descriptors) => countOf(of) - (of.get('pipe') ?? 0);
+
 /** Descriptors once idle connections to origins have been given back, or what is left of them after a while. */
 async function settledDescriptors(gateway: RunningPeer, wanted: Descriptors): Promise<Descriptors> {
   let now = openDescriptors(gateway.pids());
-  for (let left = 90; left > 0 && countOf(now) > countOf(wanted); left--) {
+  for (let left = 90; left > 0 && countOfOthers(now) > countOfOthers(wanted); left--) {
     await sleep(1_000);
     now = openDescriptors(gateway.pids());
   }
