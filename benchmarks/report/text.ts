@@ -29,10 +29,17 @@ const figuresTable = (metrics: Metric[], peers: PeerResult[]) =>
     ...metrics.map(metric => [metric.title + arrow[metric.better], ...peers.map(peer => cell(peer, metric))]),
   ]);
 
-/** The first peer's median over the other's: for ↑ above 1 is better, for ↓ below 1. */
-function ratio({ key }: Metric, first: PeerResult, other: PeerResult): string {
-  const [ours, theirs] = [first.samples.median(key), other.samples.median(key)];
-  return ours === null || theirs === null ? '–' : `${formatNumber(ours / theirs, 2)}×`;
+/**
+ * The first peer's median over the other's: for ↑ above 1 is better, for ↓ below 1. Behind it, in how many rounds the
+ * first was better: the machine changes its speed from round to round, and within one less.
+ */
+function ratio({ key, better }: Metric, first: PeerResult, other: PeerResult): string {
+  const [ours, theirs] = [first.samples.get(key), other.samples.get(key)];
+  if (ours === undefined || theirs === undefined) return '–';
+  const times = `${formatNumber(summarize(ours).median / summarize(theirs).median, 2)}×`;
+  if (ours.length !== theirs.length || ours.length === 1) return times;
+  const isBetter = (at: number) => (better === 'more' ? ours[at]! > theirs[at]! : ours[at]! < theirs[at]!);
+  return `${times} ${ours.filter((_, at) => isBetter(at)).length}/${ours.length}`;
 }
 
 const ratiosTable = (metrics: Metric[], [first, ...others]: PeerResult[]) =>
@@ -60,6 +67,7 @@ function growthTable({ growth, points }: GrowthResult): string {
 
 const notes = `
 Median of the rounds ± half of most less least; in each round every peer runs every load, in an order that turns.
+Behind a ratio of medians: in how many of the rounds the first was the better one.
 ↑ more is better, ↓ less is better. * see the notes above.
 Proxy CPU: user and system time of all the proxy's processes and threads, by the scheduler's count in /proc.
 Whole-system CPU: everything that ran on the machine meanwhile. Client, origin and proxy share its processors, so rates
