@@ -24,6 +24,7 @@ export class BusyPoll {
   answered = 0;
   /** Those that ended in sleep. */
   vain = 0;
+  #asker = -1;
   #isOn = false;
   #credit = 0;
   #answeredInTry = 0;
@@ -49,8 +50,13 @@ export class BusyPoll {
     this.#answeredInTry = 0;
   }
 
-  /** Somebody else asks than before. */
-  interrupted(): void {
+  /**
+   * A few bytes were sent whose answer may come at once.
+   * @param asker tells apart who sent them, such as by a descriptor; another one than before begins anew
+   */
+  askedBy(asker: number): void {
+    if (asker === this.#asker) return;
+    this.#asker = asker;
     this.#isOn = false;
     this.#shortSleeps = 0;
   }

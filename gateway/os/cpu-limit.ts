@@ -26,13 +26,11 @@ export function hasCpuLimit(membership = '/proc/self/cgroup', mount = '/sys/fs/c
   for (const line of (read(membership) ?? '').split('\n')) {
     const [, hierarchy, controllers, cgroup] = /^(\d+):([^:]*):(.*)$/.exec(line) ?? [];
     if (cgroup === undefined) continue;
-    if (hierarchy === '0') {
-      const isLimit = (folder: string) => /^\d/.test(read(path.join(folder, 'cpu.max')) ?? '');
-      if (foldersUp(mount, cgroup).some(isLimit)) return true;
-    } else if (controllers!.split(',').includes('cpu')) {
-      const isLimit = (folder: string) => /^[1-9]/.test(read(path.join(folder, 'cpu.cfs_quota_us')) ?? '');
-      if (foldersUp(path.join(mount, controllers!), cgroup).some(isLimit)) return true;
-    }
+    const isVersion2 = hierarchy === '0';
+    if (!isVersion2 && !controllers!.split(',').includes('cpu')) continue;
+    const file = isVersion2 ? 'cpu.max' : 'cpu.cfs_quota_us';
+    const isLimit = (folder: string) => /^[1-9]/.test(read(path.join(folder, file)) ?? '');
+    if (foldersUp(path.join(mount, controllers!), cgroup).some(isLimit)) return true;
   }
   return false;
 }

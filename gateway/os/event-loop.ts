@@ -67,7 +67,6 @@ export class EventLoop {
   /** Events of the turn, and those of them that sent a few bytes which may be answered at once. */
   #events = 0;
   #questions = 0;
-  #asker = -1;
   /** Whether the turn moved nothing but bytes. */
   #isQuiet = false;
   /** When Node's loop wants to turn by itself; asked again after each turn that was not quiet. */
@@ -139,13 +138,11 @@ export class EventLoop {
 
   /**
    * The event at hand sent a few bytes, and what answers them may come at once.
-   * @param asker tells apart who sent them, such as by a descriptor
+   * @param asker see BusyPoll.askedBy
    */
   expectAnswer(asker: number): void {
     this.#questions += 1;
-    if (asker === this.#asker) return;
-    this.#asker = asker;
-    this.busyPoll.interrupted();
+    this.busyPoll.askedBy(asker);
   }
 
   /** Node's loop has something to do that its descriptor does not tell, such as process.nextTick(). */

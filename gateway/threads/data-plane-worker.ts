@@ -40,7 +40,7 @@ import {
 } from './messages.ts';
 import { Asker } from './questions.ts';
 import { RecordBatches } from './record-batches.ts';
-import { ThreadMemory } from './thread-memory.ts';
+import { type CounterName, ThreadMemory } from './thread-memory.ts';
 
 const sweepMs = 1_000;
 
@@ -71,7 +71,7 @@ class DataPlaneThread {
   #ranges: SnapshotCore['ranges'] = [];
   #pieces = new PiecesOfDocuments();
   /** What is counted elsewhere in this thread, as it was last told. */
-  #told = { dnsHits: 0, dnsMisses: 0, pollsAnswered: 0, pollsInVain: 0 };
+  readonly #told = new Map<CounterName, number>();
 
   constructor(ways: LoopWays) {
     this.#ways = ways;
@@ -256,8 +256,13 @@ class DataPlaneThread {
 
   /** What must be looked at now and then, and the gauges that nobody asks this thread for. */
   #sweep(): void {
+    const { cache } = this.#resolver;
+    const { busyPoll } = this.#ways.loop;
     this.#memory.set('pipes', this.#ways.pipes.inUse);
-    this.#tellCounts();
+    this.#tellCount('dnsHits', cache.hits);
+    this.#tellCount('dnsMisses', cache.misses);
+    this.#tellCount('pollsAnswered', busyPoll.answered);
+    this.#tellCount('pollsInVain', busyPoll.vain);
     if (!this.#gateway) return;
     const { sessions, heads, pools } = this.#gateway;
     this.#memory.set('headsRemembered', heads.size);
@@ -269,18 +274,10 @@ class DataPlaneThread {
     post({ kind: 'tell', level: 'info', fields: { sessionsCut }, text: 'a rule expired' });
   }
 
-  #tellCounts(): void {
-    const { cache } = this.#resolver;
-    const { busyPoll } = this.#ways.loop;
-    const now = {
-      dnsHits: cache.hits,
-      dnsMisses: cache.misses,
-      pollsAnswered: busyPoll.answered,
-      pollsInVain: busyPoll.vain,
-    };
-    for (const name of ['dnsHits', 'dnsMisses', 'pollsAnswered', 'pollsInVain'] as const)
-      this.#memory.add(name, now[name] - this.#told[name]);
-    this.#told = now;
+  /** @param count since this thread began; the shared one goes on from where the thread before was */
+  #tellCount(name: CounterName, count: number): void {
+    this.#memory.add(name, count - (this.#told.get(name) ?? 0));
+    this.#told.set(name, count);
   }
 
   #reportInternal({ id, internalError }: Session): void {

@@ -127,6 +127,20 @@ for (const plane of ['loop', 'threads', 'streams'])
     },
   );
 
+async function answerAndReset(origin: Origin): Promise<void> {
+  for (const socket of origin.open) {
+    socket.write('too much');
+    await arrives();
+    socket.resetAndDestroy();
+  }
+}
+
+async function gotAnswerAndReset(t: ExecutionContext, gateway: Gateway, client: RawClient): Promise<void> {
+  t.is(String(await client.read(8)), 'too much');
+  t.is(await client.ending(), 'reset');
+  t.like(await recordOf(gateway, client), { close: { reason: 'destination-reset' }, bytes: { down: 8 } });
+}
+
 const uploads = { 'a little': 16, 'a megabyte': 1_000_000 };
 
 for (const plane of ['loop', 'threads'])
@@ -151,18 +165,9 @@ for (const plane of ['loop', 'threads'])
         await inOneTurn(gateway, async () => {
           client.send(payload(bytes / 8));
           await arrives();
-          for (const socket of origin.open) {
-            socket.write('too much');
-            await arrives();
-            socket.resetAndDestroy();
-          }
+          await answerAndReset(origin);
         });
-        t.is(String(await client.read(8)), 'too much');
-        t.is(await client.ending(), 'reset');
-        t.like(await recordOf(gateway, client), {
-          close: { reason: 'destination-reset' },
-          bytes: { down: 8 },
-        });
+        await gotAnswerAndReset(t, gateway, client);
       },
     );
 
@@ -176,16 +181,8 @@ for (const plane of ['loop', 'threads'])
       t.is((await connect(client, origin.authority)).status, 200);
       client.send(payload(40_000_000));
       await eventually(() => origin.open.size === 1 || undefined, 'the upload to begin');
-      await inOneTurn(gateway, async () => {
-        for (const socket of origin.open) {
-          socket.write('too much');
-          await arrives();
-          socket.resetAndDestroy();
-        }
-      });
-      t.is(String(await client.read(8)), 'too much');
-      t.is(await client.ending(), 'reset');
-      t.like(await recordOf(gateway, client), { close: { reason: 'destination-reset' }, bytes: { down: 8 } });
+      await inOneTurn(gateway, () => answerAndReset(origin));
+      await gotAnswerAndReset(t, gateway, client);
     },
   );
 

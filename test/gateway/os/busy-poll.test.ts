@@ -59,12 +59,14 @@ test('after a try that did well the next is as soon as the first', t => {
 test('who asks anew begins the count anew', t => {
   const poll = new BusyPoll(ms);
   waits(poll, 7, 0.1);
-  poll.interrupted();
+  poll.askedBy(1);
   waits(poll, 7, 0.1);
   t.false(poll.isOn);
   waits(poll, 1, 0.1);
   t.true(poll.isOn);
-  poll.interrupted();
+  poll.askedBy(1);
+  t.true(poll.isOn);
+  poll.askedBy(2);
   t.false(poll.isOn);
 });
 
