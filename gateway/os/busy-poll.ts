@@ -42,7 +42,7 @@ export class BusyPoll {
 
   /** A wait for an answer that was slept through, with how long it took. */
   slept(ms: number): void {
-    if (this.ms === 0 || this.#isOn) return;
+    if (this.#isOn) return;
     this.#shortSleeps = ms < sleepFactor * this.ms ? this.#shortSleeps + 1 : 0;
     if (this.#shortSleeps < this.#sleepsWanted) return;
     this.#isOn = true;
